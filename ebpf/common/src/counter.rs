@@ -1,0 +1,85 @@
+//! Everything that the kernel programs count, in one per-CPU array indexed by [`Counter`].
+//!
+//! The list is append-only: the index is the identity.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// Index into the per-CPU array `COUNTERS`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum Counter {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Counter {
+            /// All counters in the order of their index.
+            pub const ALL: &'static [Counter] = &[$(Counter::$name,)*];
+
+            /// Name as exported: lower case, words joined by `_`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Counter::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// System calls that passed the number check and belonged to a watched process.
+    Syscalls = "syscalls",
+    /// Bytes that watched processes received on classified connections.
+    BytesReceived = "bytes_received",
+    /// Bytes that watched processes sent on classified connections.
+    BytesSent = "bytes_sent",
+    /// Records handed to user space.
+    Records = "records",
+    /// Payload bytes handed to user space.
+    BytesCopied = "bytes_copied",
+    /// Connections first seen.
+    ConnectionsOpened = "connections_opened",
+    /// Connections removed.
+    ConnectionsClosed = "connections_closed",
+    /// Connections marked as encrypted.
+    ConnectionsEncrypted = "connections_encrypted",
+    /// Connections marked as of no interest.
+    ConnectionsUninteresting = "connections_uninteresting",
+    /// Loss: no room in the ring.
+    LostRingFull = "ring_full",
+    /// Loss: the table of connections was full.
+    LostConnectionsFull = "connection_map_full",
+    /// Loss: the table of processes was full (the process is watched all the same, without cache).
+    LostProcessesFull = "process_map_full",
+    /// Loss: bytes that user memory did not give (page not present, wrong address).
+    LostUserMemory = "user_memory_unread",
+    /// Loss: more iovec entries than the programs look at, and bytes in them that mattered.
+    LostIovecBound = "iovec_bound",
+    /// Loss: more messages in one sendmmsg or recvmmsg than the programs look at.
+    LostMessageBound = "message_bound",
+    /// Loss: a kernel structure could not be read on the way from descriptor to socket.
+    LostKernelMemory = "kernel_memory_unread",
+    /// Loss: what a 32-bit program did, whose system calls have other numbers.
+    LostCompatSyscall = "compat_syscall",
+    /// Bytes moved by sendfile or splice, which have no user memory to read: counted by length.
+    BytesUnread = "bytes_unread",
+}
+
+impl Counter {
+    /// Number of counters, and length of the per-CPU array.
+    pub const COUNT: u32 = Counter::ALL.len() as u32;
+
+    /// Whether this counter is a reason for lost data.
+    pub const fn is_loss(self) -> bool {
+        matches!(
+            self,
+            Counter::LostRingFull
+                | Counter::LostConnectionsFull
+                | Counter::LostProcessesFull
+                | Counter::LostUserMemory
+                | Counter::LostIovecBound
+                | Counter::LostMessageBound
+                | Counter::LostKernelMemory
+                | Counter::LostCompatSyscall
+        )
+    }
+}

@@ -1,0 +1,43 @@
+//! What user space tells the programs while they run.
+
+/// What is done with a process, value of the map `PROCESSES`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ProcessEntry {
+    /// Start of the process in nanoseconds since boot, its identity together with the process id.
+    pub start_boot_ns: u64,
+    /// A [`ProcessPolicy`].
+    pub policy: u32,
+    /// 1 when the policy was set by user space or inherited from such a process.
+    pub explicit: u32,
+}
+
+/// Whether a process is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ProcessPolicy {
+    /// Its system calls are left alone.
+    Ignore = 0,
+    /// Its connections are captured.
+    Watch = 1,
+}
+
+/// What user space knows of a connection that saves the kernel copying, one slot of `HINTS`.
+///
+/// A slot belongs to the connection whose id it holds; the slot of a connection is its id modulo
+/// [`HINT_SLOTS`]. Two connections on one slot cost an optimisation, never data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Hint {
+    /// The connection that this slot speaks of.
+    pub connection: u64,
+    /// Bytes received below this position need not be copied.
+    pub skip_received: u64,
+    /// Bytes sent below this position need not be copied.
+    pub skip_sent: u64,
+    /// 1: nothing on this connection is of interest any more.
+    pub ignore: u64,
+}
+
+/// Number of slots in `HINTS`, a power of two.
+pub const HINT_SLOTS: u32 = 8192;
