@@ -1,1 +1,16 @@
-//! vigie
+//! vigie: the lookout on the mast. It sees every service on a Linux node from the kernel and
+//! touches none.
+//!
+//! The modules stand in the order of the data's way; [`pipeline`] wires them:
+//!
+//! ```text
+//! probe -> event -> flow -> protocol -> span -> { metrics, graph } -> export
+//! ```
+//!
+//! `kernel` and `probe` are the only modules that know aya, BTF and raw memory; `export` is the
+//! only one that knows a wire format. Everything between is plain, safe code that runs the same on
+//! recorded events.
+
+pub mod event;
+pub mod protocol;
+pub mod span;

@@ -1,0 +1,310 @@
+//! Typed values for what the kernel programs report.
+//!
+//! A record from a ring is decoded into an [`Event`] once, without copying its payload. From here
+//! on everything runs without a kernel: a recorded stream of events gives the same spans.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+/// Nanoseconds of `CLOCK_MONOTONIC`.
+pub type MonoNs = u64;
+
+/// A connection as the kernel programs number them, unique while the agent runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ConnectionId(pub u64);
+
+/// A process, told apart from later ones that get the same number by its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ProcessKey {
+    /// Process id, in the initial namespace.
+    pub pid: u32,
+    /// Start in nanoseconds since boot, 0 where it is not known.
+    pub start_ns: u64,
+}
+
+/// The unit of execution that did something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Unit {
+    /// Process.
+    pub process: ProcessKey,
+    /// Thread id.
+    pub tid: u32,
+    /// Address of the goroutine's `g`, 0 where there is none or it is not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub goroutine: u64,
+}
+
+/// Direction of bytes, seen from the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Read by the process.
+    Received,
+    /// Written by the process.
+    Sent,
+}
+
+impl Direction {
+    /// The other one.
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Received => Self::Sent,
+            Self::Sent => Self::Received,
+        }
+    }
+}
+
+/// What the first bytes of a connection showed the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Nothing yet.
+    Unknown,
+    /// HTTP/1.x, and the process answers requests.
+    Http1Server,
+    /// HTTP/1.x, and the process sends requests.
+    Http1Client,
+    /// TLS or another encryption.
+    Encrypted,
+    /// Nothing that vigie reads.
+    Uninteresting,
+}
+
+/// One end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Address {
+    /// TCP or UDP. IPv4-mapped IPv6 addresses are given as IPv4.
+    Inet {
+        /// Address.
+        address: IpAddr,
+        /// Port.
+        port: u16,
+    },
+    /// Unix socket. An abstract name starts with `@`; an unnamed socket has an empty path.
+    Unix {
+        /// Path or name.
+        path: String,
+        /// Inode number of the socket, 0 where it is not known.
+        inode: u64,
+    },
+}
+
+impl Address {
+    /// From what the kernel stores; mapped IPv4 addresses become IPv4.
+    pub fn inet(family: u16, bytes: [u8; 16], port: u16) -> Self {
+        let [a, b, c, d, ..] = bytes;
+        let address = if family == 2 {
+            IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+        } else {
+            let v6 = Ipv6Addr::from(bytes);
+            v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)
+        };
+        Self::Inet { address, port }
+    }
+}
+
+/// A connection seen for the first time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Open {
+    /// Connection.
+    pub connection: ConnectionId,
+    /// When it was first seen.
+    pub time_ns: MonoNs,
+    /// First process that used it.
+    pub process: ProcessKey,
+    /// Name of the thread that used it first.
+    pub comm: String,
+    /// Whether its first bytes in both directions were still to come.
+    pub from_start: bool,
+    /// Inode number of the network namespace.
+    pub network_namespace: u32,
+    /// This end.
+    pub local: Address,
+    /// The other end.
+    pub remote: Address,
+}
+
+/// Bytes that went over a connection in one system call, or a part of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Data<'a> {
+    /// Connection.
+    pub connection: ConnectionId,
+    /// Direction.
+    pub direction: Direction,
+    /// What the kernel takes the connection for.
+    pub class: Class,
+    /// Who called.
+    pub unit: Unit,
+    /// When the call was entered, 0 where that was not seen (reads).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub enter_ns: MonoNs,
+    /// When the call returned.
+    pub exit_ns: MonoNs,
+    /// Position of the first byte in its direction.
+    pub position: u64,
+    /// Bytes that this record stands for.
+    pub length: u32,
+    /// The first bytes.
+    #[serde(borrow, with = "bytes_text", default, skip_serializing_if = "bytes_text::is_empty")]
+    pub head: Cow<'a, [u8]>,
+    /// The last bytes, ending at `position + length`. What lies between was not copied.
+    #[serde(borrow, with = "bytes_text", default, skip_serializing_if = "bytes_text::is_empty")]
+    pub tail: Cow<'a, [u8]>,
+    /// First of its direction after the other direction had the word.
+    #[serde(default)]
+    pub turn: bool,
+    /// The peer sends no more.
+    #[serde(default)]
+    pub end_of_stream: bool,
+    /// Error number of a failed call, 0 when it succeeded.
+    #[serde(default)]
+    pub error: u8,
+    /// Records of this connection lost before this one, in all.
+    #[serde(default)]
+    pub lost: u32,
+}
+
+/// Why a connection, or one direction of it, ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CloseReason {
+    /// This side sends no more; it may still read.
+    SentEnd,
+    /// The TCP state became CLOSE; bytes that arrived before may still be read.
+    Closed,
+    /// The socket is gone; nothing follows.
+    Destroyed,
+}
+
+/// A connection, or one direction of it, ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Close {
+    /// Connection.
+    pub connection: ConnectionId,
+    /// Why.
+    pub reason: CloseReason,
+    /// When.
+    pub time_ns: MonoNs,
+    /// Bytes received in all.
+    pub received: u64,
+    /// Bytes sent in all.
+    pub sent: u64,
+    /// The socket's error: 104 after a reset, 0 after an orderly end.
+    pub error: u32,
+    /// Records of this connection lost, in all.
+    pub lost: u32,
+}
+
+/// A process became another program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exec {
+    /// Process.
+    pub process: ProcessKey,
+    /// When.
+    pub time_ns: MonoNs,
+    /// Name as given to execve.
+    pub filename: String,
+    /// The first arguments, as many as fitted.
+    pub arguments: Vec<String>,
+}
+
+/// A process made another one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fork {
+    /// The new process.
+    pub process: ProcessKey,
+    /// Process id of its parent.
+    pub parent: u32,
+    /// When.
+    pub time_ns: MonoNs,
+}
+
+/// A process ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Process.
+    pub process: ProcessKey,
+    /// When.
+    pub time_ns: MonoNs,
+}
+
+/// Everything that the later stages hear of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event<'a> {
+    /// A connection seen for the first time.
+    Open(Open),
+    /// Bytes.
+    #[serde(borrow)]
+    Data(Data<'a>),
+    /// The end of a connection or of one direction.
+    Close(Close),
+    /// A process became another program.
+    Exec(Exec),
+    /// A process made another one.
+    Fork(Fork),
+    /// A process ended.
+    Exit(Exit),
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+/// Payload in recorded streams: text where it is printable, so that a fixture can be read and
+/// written by hand; `\xNN` for other bytes, `\\` for a backslash.
+mod bytes_text {
+    use std::borrow::Cow;
+    use std::fmt::Write as _;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn is_empty(bytes: &[u8]) -> bool {
+        bytes.is_empty()
+    }
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = String::with_capacity(bytes.len());
+        for &byte in bytes {
+            match byte {
+                b'\\' => text.push_str("\\\\"),
+                b'\r' | b'\n' | b'\t' | b' '..=b'~' => text.push(char::from(byte)),
+                // Writing to a string cannot fail.
+                _ => drop(write!(text, "\\x{byte:02x}")),
+            }
+        }
+        serializer.serialize_str(&text)
+    }
+
+    pub(super) fn deserialize<'de, 'a, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Cow<'a, [u8]>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut bytes = Vec::with_capacity(text.len());
+        let mut rest = text.bytes();
+        while let Some(byte) = rest.next() {
+            if byte != b'\\' {
+                bytes.push(byte);
+                continue;
+            }
+            match rest.next() {
+                Some(b'\\') => bytes.push(b'\\'),
+                Some(b'x') => {
+                    let digit = |byte: Option<u8>| {
+                        byte.and_then(|byte| char::from(byte).to_digit(16))
+                            .ok_or_else(|| D::Error::custom("two hex digits must follow `\\x`"))
+                    };
+                    let value = digit(rest.next())? * 16 + digit(rest.next())?;
+                    bytes.push(u8::try_from(value).map_err(D::Error::custom)?);
+                }
+                _ => return Err(D::Error::custom("`\\` must be followed by `\\` or `x`")),
+            }
+        }
+        Ok(Cow::Owned(bytes))
+    }
+}

@@ -1,0 +1,161 @@
+//! From bytes in order to calls: one parser per protocol.
+//!
+//! A parser gets both directions of one connection as [`Piece`]s, in the order in which the system
+//! calls returned, and hands back [`Exchange`]s (one request with its response), [`Problem`]s and
+//! [`Advice`] to the kernel. It does no I/O, reads no clock, never panics and keeps bounded state.
+
+use crate::event::{Direction, MonoNs, Unit};
+use crate::span::{Flags, TraceContext, http::HttpCall};
+
+/// A stretch of one direction of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Bytes that were captured.
+    Bytes(&'a [u8]),
+    /// So many bytes went by and were, by design, not copied.
+    Skipped(u64),
+    /// So many bytes were lost (a dropped record); `None` when even their number is unknown.
+    Lost(Option<u64>),
+}
+
+/// The circumstances of a piece.
+#[derive(Clone, Copy, Debug)]
+pub struct At {
+    /// When the system call was entered; equals `exit_ns` where it was not seen.
+    pub enter_ns: MonoNs,
+    /// When the system call returned.
+    pub exit_ns: MonoNs,
+    /// Who called.
+    pub unit: Unit,
+    /// Whether this piece begins a system call's bytes (the first of its segment).
+    pub segment_start: bool,
+    /// Whether this piece ends a system call's bytes (the last of its segment).
+    pub segment_end: bool,
+    /// Whether the other direction had the word before this segment.
+    pub turn: bool,
+}
+
+/// Which end of a call the process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// It answers.
+    Server,
+    /// It asks.
+    Client,
+}
+
+impl Role {
+    /// The direction in which requests go.
+    pub fn request_direction(self) -> Direction {
+        match self {
+            Self::Server => Direction::Received,
+            Self::Client => Direction::Sent,
+        }
+    }
+}
+
+/// How one direction, or the whole connection, came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The peer sends no more (a read returned 0).
+    Received,
+    /// This side sends no more.
+    Sent,
+    /// The connection is over in both directions; `reset` when it was aborted.
+    Both {
+        /// Aborted by a reset, a time-out or an error of the network.
+        reset: bool,
+    },
+}
+
+/// One request with its response, as one process saw them. Times are of `CLOCK_MONOTONIC`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exchange {
+    /// Which end this process is.
+    pub role: Role,
+    /// Server: the first byte of the request was read. Client: it was written.
+    pub start_ns: MonoNs,
+    /// First byte of the final response written or read.
+    pub first_byte_ns: Option<MonoNs>,
+    /// Last byte of the response written or read, or the end of the connection.
+    pub end_ns: MonoNs,
+    /// Who read or wrote the head of the request.
+    pub unit: Unit,
+    /// Trace context that the request carried.
+    pub context: Option<TraceContext>,
+    /// What was not seen whole.
+    pub flags: Flags,
+    /// The call itself.
+    pub call: Call,
+}
+
+/// What was called, by protocol.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Call {
+    /// HTTP of any version.
+    Http(HttpCall),
+}
+
+/// What a parser could not make sense of. Each is counted by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Problem {
+    /// Bytes where a request head should be that are none.
+    MalformedRequest,
+    /// Bytes where a response head should be that are none.
+    MalformedResponse,
+    /// A chunk header that is none.
+    MalformedChunk,
+    /// A response without a request before it.
+    ResponseWithoutRequest,
+    /// A head longer than the bytes that are kept of it.
+    HeadTooLong,
+    /// More requests in flight on one connection than are kept.
+    TooManyInFlight,
+    /// The place in the stream was lost and had to be found again.
+    Resynchronised,
+}
+
+impl Problem {
+    /// All problems.
+    pub const ALL: &'static [Self] = &[
+        Self::MalformedRequest,
+        Self::MalformedResponse,
+        Self::MalformedChunk,
+        Self::ResponseWithoutRequest,
+        Self::HeadTooLong,
+        Self::TooManyInFlight,
+        Self::Resynchronised,
+    ];
+
+    /// Name as exported.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MalformedRequest => "malformed_request",
+            Self::MalformedResponse => "malformed_response",
+            Self::MalformedChunk => "malformed_chunk",
+            Self::ResponseWithoutRequest => "response_without_request",
+            Self::HeadTooLong => "head_too_long",
+            Self::TooManyInFlight => "too_many_in_flight",
+            Self::Resynchronised => "resynchronised",
+        }
+    }
+}
+
+/// What a parser can tell the kernel, to save it copying. Never needed for being right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// Bytes of this direction below this position (from the parser's first byte) are body.
+    SkipUntil(Direction, u64),
+    /// Nothing on this connection is of interest any more (a tunnel, a websocket).
+    Ignore,
+}
+
+/// Where a parser puts what it finds.
+pub trait Sink {
+    /// A finished exchange.
+    fn exchange(&mut self, exchange: Exchange);
+    /// Something that made no sense.
+    fn problem(&mut self, problem: Problem);
+    /// Something the kernel may profit from.
+    fn advice(&mut self, advice: Advice);
+}

@@ -1,0 +1,273 @@
+//! A finished call with everything that is known of it: the value that metrics, graph and exporters
+//! take.
+//!
+//! A span is typed, not a bag of strings: names and attributes are derived from its call by the
+//! semantic conventions, when an exporter asks.
+
+pub mod http;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::protocol::{Call, Role};
+
+/// SPAN KIND of OpenTelemetry, without INTERNAL: vigie sees calls only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SpanKind {
+    /// Answers a call.
+    Server,
+    /// Makes a call.
+    Client,
+    /// Puts a message.
+    Producer,
+    /// Takes a message.
+    Consumer,
+}
+
+impl SpanKind {
+    /// Name in span lines and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Client => "client",
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
+impl From<Role> for SpanKind {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Server => Self::Server,
+            Role::Client => Self::Client,
+        }
+    }
+}
+
+/// Status of a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// It went well.
+    Ok,
+    /// It failed.
+    Error,
+    /// That cannot be said.
+    Unset,
+}
+
+impl Status {
+    /// Name in span lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Unset => "unset",
+        }
+    }
+}
+
+/// What was not seen whole. A span without flags was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// The connection was older than vigie and something could not be known.
+    pub const MID_STREAM: Self = Self(1);
+    /// A part was not captured.
+    pub const TRUNCATED: Self = Self(2);
+    /// Records were dropped on this connection.
+    pub const LOSSY: Self = Self(4);
+    /// The duration was not seen whole; it stays out of histograms and SLOs.
+    pub const DURATION_UNTRUSTED: Self = Self(8);
+    /// The connection ended before the response.
+    pub const NO_RESPONSE: Self = Self(16);
+    /// More than one parent was possible; none was taken.
+    pub const AMBIGUOUS_PARENT: Self = Self(32);
+
+    const NAMES: [(Self, &'static str); 6] = [
+        (Self::MID_STREAM, "mid_stream"),
+        (Self::TRUNCATED, "truncated"),
+        (Self::LOSSY, "lossy"),
+        (Self::DURATION_UNTRUSTED, "duration_untrusted"),
+        (Self::NO_RESPONSE, "no_response"),
+        (Self::AMBIGUOUS_PARENT, "ambiguous_parent"),
+    ];
+
+    /// No flags.
+    pub const fn none() -> Self {
+        Self(0)
+    }
+
+    /// Adds a flag.
+    pub fn set(&mut self, flag: Self) {
+        self.0 |= flag.0;
+    }
+
+    /// Whether a flag is set.
+    pub fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    /// Names of the flags that are set.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| name)
+    }
+}
+
+impl std::ops::BitOr for Flags {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// A trace id of W3C Trace Context, never all zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TraceId(pub [u8; 16]);
+
+/// A span id of W3C Trace Context, never all zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SpanId(pub [u8; 8]);
+
+impl std::fmt::Display for TraceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::fmt::Display for SpanId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Trace context that came with a request (W3C Trace Context, `traceparent`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The trace.
+    pub trace_id: TraceId,
+    /// The span of the caller.
+    pub parent_span_id: SpanId,
+    /// The `sampled` bit.
+    pub sampled: bool,
+}
+
+/// One end of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// Address and port.
+    Inet(IpAddr, u16),
+    /// Path of a unix socket; a name of the abstract namespace starts with `@`; may be empty.
+    Unix(Arc<str>),
+}
+
+/// The service that a process belongs to, shared by all that its processes do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Service {
+    /// `service.name`.
+    pub name: Arc<str>,
+    /// `service.namespace`, empty where there is none.
+    pub namespace: Arc<str>,
+}
+
+/// Identity of a watched process, found once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Process id.
+    pub pid: u32,
+    /// Start, nanoseconds since boot.
+    pub start_ns: u64,
+    /// Its service.
+    pub service: Arc<Service>,
+    /// `telemetry.sdk.language` value, where it is known.
+    pub language: Option<&'static str>,
+    /// Path of the executable, empty where it is not known.
+    pub executable: Arc<str>,
+    /// Container id, 64 hex digits, where there is one.
+    pub container: Option<Arc<str>>,
+    /// `service.version` where known.
+    pub version: Option<Arc<str>>,
+    /// Further resource attributes that the process asked for (OTEL_RESOURCE_ATTRIBUTES).
+    pub resource: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// A finished call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    /// Kind.
+    pub kind: SpanKind,
+    /// The process that answered or made the call.
+    pub process: Arc<Process>,
+    /// Its thread.
+    pub tid: u32,
+    /// Start, nanoseconds of Unix time.
+    pub start_unix_nano: u64,
+    /// Duration in nanoseconds.
+    pub duration_ns: u64,
+    /// From the start to the first byte of the response, in nanoseconds.
+    pub first_byte_ns: Option<u64>,
+    /// Trace.
+    pub trace_id: TraceId,
+    /// This span.
+    pub span_id: SpanId,
+    /// Parent, only where it is known for certain.
+    pub parent_span_id: Option<SpanId>,
+    /// This end.
+    pub local: Endpoint,
+    /// The other end.
+    pub peer: Endpoint,
+    /// Service at the other end, where it is on this node and watched.
+    pub peer_service: Option<Arc<Service>>,
+    /// The call.
+    pub call: Call,
+    /// `http.route`: low-cardinality form of the path, where the protocol has one.
+    pub route: Option<Arc<str>>,
+    /// What was not seen whole.
+    pub flags: Flags,
+}
+
+/// Value of an attribute.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// Text.
+    Str(&'a str),
+    /// Integer.
+    Int(i64),
+}
+
+impl Span {
+    /// Name by the semantic conventions: `GET /users/{id}`.
+    pub fn name(&self) -> String {
+        match &self.call {
+            Call::Http(call) => http::span_name(call, self.route.as_deref()),
+        }
+    }
+
+    /// `protocol` in span lines and reports.
+    pub fn protocol(&self) -> &'static str {
+        match &self.call {
+            Call::Http(call) => call.protocol(),
+        }
+    }
+
+    /// Status by the conventions for this kind and call.
+    pub fn status(&self) -> Status {
+        match &self.call {
+            Call::Http(call) => http::status(call, self.kind),
+        }
+    }
+
+    /// Attributes of the call by the semantic conventions, given to `each` in a fixed order.
+    /// Unknown ones are absent.
+    pub fn attributes<'a>(&'a self, mut each: impl FnMut(&'static str, Value<'a>)) {
+        match &self.call {
+            Call::Http(call) => http::attributes(call, self, &mut each),
+        }
+    }
+
+    /// Whether the duration may go into histograms and SLOs.
+    pub fn duration_is_trusted(&self) -> bool {
+        !self.flags.has(Flags::DURATION_UNTRUSTED)
+    }
+}
