@@ -1,0 +1,162 @@
+//! `vigie run` as a child: started until ready, its spans and metrics read, stopped in good order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tempfile::TempDir;
+
+use crate::http;
+use crate::needs;
+use crate::process::{Ended, LIMIT, Process};
+use crate::prometheus::Samples;
+use crate::span::Span;
+
+/// Stopping flushes for at most 10 s.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// One agent at a time: two would watch each other, and share two cores.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// How to start it.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Content of its configuration file.
+    pub config: Option<String>,
+    /// Further arguments.
+    pub arguments: Vec<String>,
+    /// Environment.
+    pub environment: Vec<(String, String)>,
+}
+
+/// A running agent.
+pub struct Agent {
+    process: Process,
+    address: SocketAddr,
+    folder: TempDir,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// What is left of an agent that was stopped.
+pub struct Stopped {
+    /// All spans that it printed.
+    pub spans: Vec<Span>,
+    /// Standard error.
+    pub errors: Vec<String>,
+}
+
+/// Path of the agent under test.
+pub fn binary() -> Result<PathBuf> {
+    needs::agent()?.context("no vigie")
+}
+
+impl Agent {
+    /// Starts it with spans printed and waits until it is ready.
+    pub fn start(options: &Options) -> Result<Self> {
+        let mut agent = Self::spawn(options)?;
+        agent.wait_ready()?;
+        Ok(agent)
+    }
+
+    /// Starts it and does not wait.
+    pub fn spawn(options: &Options) -> Result<Self> {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = tempfile::tempdir()?;
+        let address = http::free_address()?;
+        let mut command = Command::new(binary()?);
+        command
+            .args(["run", "--print", "spans", "--prometheus", &address.to_string(), "--state"])
+            .arg(folder.path().join("state"))
+            .args(&options.arguments)
+            .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
+            .envs(options.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(config) = &options.config {
+            let file = folder.path().join("vigie.yaml");
+            std::fs::write(&file, config)?;
+            command.arg("--config").arg(file);
+        }
+        let process = Process::start(&mut command)?;
+        Ok(Self { process, address, folder, _alone: alone })
+    }
+
+    /// Waits for the line that begins with `ready` on standard error.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        let end = Instant::now() + LIMIT;
+        let step = Duration::from_millis(100);
+        let is_ready =
+            |lines: &[String]| lines.iter().any(|line| line.starts_with("ready")).then_some(());
+        while self.process.errors.wait(0, step, is_ready).is_none() {
+            if !self.process.is_running()? {
+                bail!("vigie ended before it was ready{}", self.process.said());
+            }
+            ensure!(Instant::now() < end, "vigie not ready in {LIMIT:?}{}", self.process.said());
+        }
+        Ok(())
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Where it serves metrics.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The folder of its state and configuration.
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    /// Whether it is still there.
+    pub fn is_running(&mut self) -> Result<bool> {
+        self.process.is_running()
+    }
+
+    /// What the metrics endpoint says now.
+    pub fn metrics(&self) -> Result<Samples> {
+        let (status, body) = http::get(self.address, "/metrics").context("GET /metrics")?;
+        ensure!(status == 200, "/metrics answered {status}");
+        Samples::parse(&body)
+    }
+
+    /// Spans printed so far.
+    pub fn spans(&self) -> Result<Vec<Span>> {
+        parse(&self.process.output.all())
+    }
+
+    /// Waits until `count` spans have come that `wanted` wants, or until the limit. What is
+    /// missing then, the comparison tells better than this could.
+    pub fn settle(&self, count: usize, wanted: impl Fn(&Span) -> bool) {
+        let (mut read, mut found) = (0, 0);
+        self.process.output.wait(0, LIMIT, |lines| {
+            for line in lines.get(read..).unwrap_or_default() {
+                read += 1;
+                found += usize::from(serde_json::from_str(line).is_ok_and(|span| wanted(&span)));
+            }
+            (found >= count).then_some(())
+        });
+    }
+
+    /// SIGTERM; it must flush and exit with 0.
+    pub fn stop(self) -> Result<Stopped> {
+        let Ended { status, output, errors } = self.process.terminate(STOP_LIMIT)?;
+        ensure!(
+            status.code() == Some(0),
+            "vigie ended with {status} after SIGTERM:\n{}",
+            errors.join("\n")
+        );
+        Ok(Stopped { spans: parse(&output)?, errors })
+    }
+}
+
+fn parse(lines: &[String]) -> Result<Vec<Span>> {
+    lines
+        .iter()
+        .map(|line| serde_json::from_str(line).with_context(|| format!("no span line: {line}")))
+        .collect()
+}

@@ -1,0 +1,221 @@
+//! What the programs logged against what vigie says: every exchange exactly once on each side,
+//! with the right process, method, path, status, times and flags, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::span::{Kind, Span};
+use crate::workload::Exchange;
+
+/// How far apart the clocks of a workload and of vigie may be: both read the same clock, but
+/// vigie converts from the monotonic one.
+const CLOCK_SLACK: u64 = 5_000_000;
+
+/// How long after the workload's own last look at the clock a call may end: a process can be
+/// descheduled between its last byte and the end of its system call, never for a whole pause of
+/// the workloads that have one.
+const LATE_SLACK: u64 = 500_000_000;
+
+/// A span that must be there.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// What it belongs to, for messages.
+    pub row: String,
+    /// Server or client.
+    pub kind: Kind,
+    /// What was logged. Its times bound those of the span.
+    pub exchange: Exchange,
+    /// The workload itself takes at least so long over it.
+    pub least: Duration,
+    /// `service.name`, where the process was given one.
+    pub service: Option<String>,
+    /// Flags that the span may carry although it was seen whole.
+    pub tolerated: &'static [&'static str],
+}
+
+impl Expected {
+    /// With nothing particular about it.
+    pub fn new(row: &str, kind: Kind, exchange: Exchange) -> Self {
+        Self {
+            row: row.to_owned(),
+            kind,
+            exchange,
+            least: Duration::ZERO,
+            service: None,
+            tolerated: &[],
+        }
+    }
+}
+
+type Key = (Kind, u32, String, String);
+
+fn key_of(span: &Span) -> Key {
+    (span.kind, span.pid, span.method().to_owned(), span.path().to_owned())
+}
+
+/// `http.request.method` of the semantic conventions: unknown methods are `_OTHER`.
+fn attribute(method: &str) -> &str {
+    const KNOWN: [&str; 9] =
+        ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
+    if KNOWN.contains(&method) { method } else { "_OTHER" }
+}
+
+/// Everything in which the spans of the `watched` processes differ from what is expected.
+pub fn compare(expected: &[Expected], spans: &[Span], watched: &BTreeSet<u32>) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut wanted: BTreeMap<Key, Vec<&Expected>> = BTreeMap::new();
+    for one in expected {
+        let Exchange { pid, method, path, .. } = &one.exchange;
+        let method = attribute(method).to_owned();
+        wanted.entry((one.kind, *pid, method, path.clone())).or_default().push(one);
+    }
+    let mut found: BTreeMap<Key, Vec<&Span>> = BTreeMap::new();
+    for span in spans.iter().filter(|span| watched.contains(&span.pid)) {
+        found.entry(key_of(span)).or_default().push(span);
+    }
+    for (key, wanted) in &wanted {
+        let found = found.remove(key).unwrap_or_default();
+        compare_group(key, wanted, &found, &mut problems);
+    }
+    for (key, spans) in found {
+        problems.push(format!("{} span(s) that nobody made: {key:?}: {spans:?}", spans.len()));
+    }
+    check_ids(spans, &mut problems);
+    problems
+}
+
+fn compare_group(key: &Key, wanted: &[&Expected], found: &[&Span], problems: &mut Vec<String>) {
+    let Some(first) = wanted.first() else { return };
+    let (kind, pid, method, path) = key;
+    let what = format!("{}: {kind:?} {pid} {method} {path}", first.row);
+    if wanted.len() != found.len() {
+        problems.push(format!("{what}: {} made, {} counted {found:?}", wanted.len(), found.len()));
+        return;
+    }
+    let mut statuses: Vec<_> = wanted.iter().map(|one| one.exchange.status).collect();
+    let mut codes: Vec<_> = found.iter().map(|span| span.code()).collect();
+    statuses.sort_unstable();
+    codes.sort_unstable();
+    if statuses != codes {
+        problems.push(format!("{what}: statuses {statuses:?}, spans say {codes:?}"));
+        return;
+    }
+    // Exchanges with one key are alike but for their times; in order of time they pair up.
+    let mut spans = found.to_vec();
+    spans.sort_unstable_by_key(|span| span.start_unix_nano);
+    for (one, span) in wanted.iter().zip(spans) {
+        let mut fail = |text: String| problems.push(format!("{what}: {text} {span:?}"));
+        check_outcome(one, span, &mut fail);
+        check_times(one, span, &mut fail);
+        check_names(one, span, &mut fail);
+    }
+}
+
+fn check_outcome(one: &Expected, span: &Span, fail: &mut impl FnMut(String)) {
+    let Exchange { status, whole, .. } = one.exchange;
+    let failed_from = if one.kind == Kind::Server { 500 } else { 400 };
+    if whole {
+        let surplus: Vec<_> =
+            span.flags.iter().filter(|flag| !one.tolerated.contains(&flag.as_str())).collect();
+        if !surplus.is_empty() {
+            fail(format!("seen whole, but flagged {surplus:?}"));
+        }
+        let wanted = match status {
+            Some(code) if code >= failed_from => "error",
+            _ => "ok",
+        };
+        if span.status != wanted {
+            fail(format!("status `{}`, should be `{wanted}`", span.status));
+        }
+    } else {
+        if span.text("error.type").is_none() {
+            fail("not whole, but no error.type".to_owned());
+        }
+        if status.is_none() && !span.flags.iter().any(|flag| flag == "no_response") {
+            fail("no response, but not flagged so".to_owned());
+        }
+    }
+}
+
+fn check_times(one: &Expected, span: &Span, fail: &mut impl FnMut(String)) {
+    let Exchange { start, end, .. } = one.exchange;
+    if u128::from(span.duration_ns) < one.least.as_nanos() {
+        fail(format!("shorter than the workload's own {:?}", one.least));
+    }
+    if let Some(start) = start
+        && span.start_unix_nano + CLOCK_SLACK < start
+    {
+        fail(format!("starts {} ns before it was asked for", start - span.start_unix_nano));
+    }
+    if let Some(end) = end
+        && span.end_unix_nano() > end + LATE_SLACK
+    {
+        fail(format!("ends {} ns after it was over", span.end_unix_nano() - end));
+    }
+}
+
+fn check_names(one: &Expected, span: &Span, fail: &mut impl FnMut(String)) {
+    let Exchange { method, path, local_port, peer_port, .. } = &one.exchange;
+    if span.protocol != "http/1.1" {
+        fail(format!("protocol `{}`", span.protocol));
+    }
+    if path.starts_with('/') {
+        let route = route(path);
+        // The conventions name a span of an unknown method `HTTP`.
+        let method = if attribute(method) == method { method } else { "HTTP" };
+        if span.text("http.route") != Some(&route) {
+            fail(format!("route should be `{route}`"));
+        }
+        if span.name != format!("{method} {route}") {
+            fail(format!("name should be `{method} {route}`"));
+        }
+    }
+    for (what, logged, seen) in
+        [("local", local_port, span.local.port), ("peer", peer_port, span.peer.port)]
+    {
+        if logged.is_some() && *logged != seen {
+            fail(format!("{what} port should be {logged:?}"));
+        }
+    }
+    if let Some(service) = &one.service
+        && span.service != *service
+    {
+        fail(format!("service should be `{service}`"));
+    }
+}
+
+/// The workloads' paths have words and numbers only.
+fn route(path: &str) -> String {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    path.split('/')
+        .map(|part| if is_number(part) { "{id}" } else { part })
+        .collect::<Vec<_>>()
+        .join("/")
+}
+
+fn check_ids(spans: &[Span], problems: &mut Vec<String>) {
+    let is_id = |text: &str, length| {
+        text.len() == length
+            && text.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
+            && text.bytes().any(|byte| byte != b'0')
+    };
+    let mut seen = BTreeSet::new();
+    for span in spans {
+        if !is_id(&span.trace_id, 32) || !is_id(&span.span_id, 16) {
+            problems.push(format!("ids of the wrong form: {span:?}"));
+        }
+        if !seen.insert(&span.span_id) {
+            problems.push(format!("two spans with one id: {span:?}"));
+        }
+    }
+}
+
+/// Ends a test: all problems at once, the first ones of many.
+pub fn report(problems: &[String]) -> anyhow::Result<()> {
+    const SHOWN: usize = 40;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let shown = problems.get(..problems.len().min(SHOWN)).unwrap_or_default().join("\n");
+    anyhow::bail!("{} problem(s):\n{shown}", problems.len())
+}
