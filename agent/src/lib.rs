@@ -12,5 +12,7 @@
 //! recorded events.
 
 pub mod event;
+pub mod kernel;
+pub mod probe;
 pub mod protocol;
 pub mod span;
