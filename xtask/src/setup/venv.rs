@@ -27,7 +27,9 @@ pub(super) fn ensure(context: &Context) -> Result<()> {
     }
     say(STEP, &format!("installing rotel {VERSION} from PyPI (10 MB)"));
     let site = install(&venv)?;
-    replace_link(&site.join("rotel/rotel-agent"), &link)?;
+    // Relative, so that the link survives a checkout that is moved.
+    let below = site.strip_prefix(&venv).context("the wheel is outside of its environment")?;
+    replace_link(&Path::new("..").join(below).join("rotel/rotel-agent"), &link)?;
     if !starts(&link) {
         install_libpython(&site)?;
     }
