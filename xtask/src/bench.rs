@@ -24,6 +24,7 @@ use anyhow::{Context as _, Result};
 
 use self::getppid::Caller;
 use self::keepalive::Mode;
+use self::nginx::Page;
 use self::receiver::Kind;
 use self::report::{Machine, Outcome, Report};
 use crate::advice::Advice;
@@ -48,8 +49,11 @@ pub(crate) struct Args {
     /// Connections that wrk keeps open
     #[arg(long, default_value = "50")]
     connections: NonZeroU32,
-    /// Who receives the spans: rotel, a collector, or a sink in this process that drops them
-    #[arg(long, value_enum, default_value = "rotel")]
+    /// Where nginx's answer comes from
+    #[arg(long, value_enum, default_value = "file")]
+    page: Page,
+    /// Who receives the spans
+    #[arg(long, value_enum, default_value = "sink")]
     receiver: Kind,
     /// Measure this agent instead of building the one in this checkout
     #[arg(long, value_name = "FILE")]
@@ -61,6 +65,7 @@ struct Bench {
     runs: u32,
     length: Duration,
     connections: u32,
+    page: Page,
     receiver: Kind,
     agent: PathBuf,
     rotel: PathBuf,
@@ -98,6 +103,7 @@ pub(crate) fn task(workspace: &Workspace, args: &Args) -> Result<()> {
         runs: args.runs.get(),
         length: Duration::from_secs(u64::from(args.seconds.get())),
         connections: args.connections.get(),
+        page: args.page,
         receiver: args.receiver,
         agent,
         rotel: workspace.setup().join("venv/bin/rotel"),

@@ -70,6 +70,7 @@ fn outcome(name: &'static str, pairs: &[(f64, f64)], resident: u64) -> Option<Ou
         agent_cpu_s_per_million: None,
         agent_rss_bytes: Some(resident),
         agent_rss_peak_bytes: None,
+        receiver: None,
         receiver_cpu_s_per_million: None,
         records_dropped: None,
         requests: None,

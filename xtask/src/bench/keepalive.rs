@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 
 use super::agent::{Agent, Unwatched};
 use super::nginx::Nginx;
-use super::receiver::Receiver;
+use super::receiver::{Kind, Receiver};
 use super::report::{Outcome, Requests};
 use super::statistics::median;
 use super::{Bench, prometheus, wrk};
@@ -62,7 +62,7 @@ struct Watched {
 
 /// Runs the benchmark.
 pub(super) fn measure(bench: &Bench, name: &'static str, mode: Mode) -> Result<Outcome> {
-    let nginx = Nginx::start(&bench.folder)?;
+    let nginx = Nginx::start(&bench.folder, bench.page)?;
     let receiver = match mode {
         Mode::Spans | Mode::SpansOfBothEnds => Some(Receiver::start(bench)?),
         Mode::Metrics => None,
@@ -88,7 +88,8 @@ pub(super) fn measure(bench: &Bench, name: &'static str, mode: Mode) -> Result<O
         );
         pairs.push((bare, watched));
     }
-    outcome(name, &pairs).context("no runs")
+    let receiver = receiver.map(|_| bench.receiver);
+    outcome(name, receiver, &pairs).context("no runs")
 }
 
 fn watched_run(
@@ -141,7 +142,11 @@ fn counted(metrics: &str) -> Option<f64> {
     prometheus::sum_where(metrics, COUNTED, is_nginx).or_else(|| prometheus::sum(metrics, COUNTED))
 }
 
-fn outcome(name: &'static str, pairs: &[(wrk::Run, Watched)]) -> Option<Outcome> {
+fn outcome(
+    name: &'static str,
+    receiver: Option<Kind>,
+    pairs: &[(wrk::Run, Watched)],
+) -> Option<Outcome> {
     let per_million = |seconds: f64, run: &Watched| seconds * 1e6 / run.load.requests as f64;
     let watched = || pairs.iter().map(|(_, watched)| watched);
     let counts: Option<Vec<f64>> = watched().map(|run| run.counted).collect();
@@ -156,6 +161,7 @@ fn outcome(name: &'static str, pairs: &[(wrk::Run, Watched)]) -> Option<Outcome>
         agent_cpu_s_per_million: median(watched().map(|run| per_million(run.agent_cpu, run))),
         agent_rss_bytes: watched().map(|run| run.resident).max(),
         agent_rss_peak_bytes: watched().map(|run| run.peak).max(),
+        receiver,
         receiver_cpu_s_per_million: median(
             watched().filter_map(|run| Some(per_million(run.receiver_cpu?, run))),
         ),

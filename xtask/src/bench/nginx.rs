@@ -1,6 +1,5 @@
 //! nginx with one worker and a small static answer: the program that is watched.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use clap::ValueEnum;
 
 use super::{http, process};
 use crate::advice::Advice;
@@ -19,6 +19,15 @@ const PAGE: usize = 600;
 const START_LIMIT: Duration = Duration::from_secs(5);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
+/// Where the answer comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Page {
+    /// A file, sent as Debian's nginx is configured to: the usual case
+    File,
+    /// The configuration: the fewest system calls per request, so the agent weighs the most
+    Memory,
+}
+
 /// A running nginx; ends when dropped.
 pub(super) struct Nginx {
     child: Child,
@@ -27,14 +36,18 @@ pub(super) struct Nginx {
 
 impl Nginx {
     /// Starts one whose files are in `folder`, and waits until it answers.
-    pub(super) fn start(folder: &Path) -> Result<Self> {
+    pub(super) fn start(folder: &Path, page: Page) -> Result<Self> {
         let program = command::which("nginx").context("nginx is missing; see set-up's messages")?;
         let prefix = folder.join("nginx");
         fs::create_dir_all(&prefix).with_context(|| format!("creating {}", prefix.display()))?;
         let address = http::free_address()?;
         let configuration = prefix.join("nginx.conf");
-        fs::write(&configuration, configure(address))
+        fs::write(&configuration, configure(address, page))
             .with_context(|| format!("writing {}", configuration.display()))?;
+        let html = prefix.join("html");
+        fs::create_dir_all(&html).with_context(|| format!("creating {}", html.display()))?;
+        fs::write(html.join("index.html"), body())
+            .with_context(|| format!("writing to {}", html.display()))?;
         let log = prefix.join("nginx.log");
         let output = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
         let child = Command::new(program)
@@ -82,13 +95,20 @@ impl Drop for Nginx {
     }
 }
 
-fn configure(address: SocketAddr) -> String {
-    let mut page = String::with_capacity(PAGE);
-    for digit in (0..10).cycle().take(PAGE) {
-        let _ = write!(page, "{digit}");
-    }
+fn body() -> String {
+    ('a'..='z').cycle().take(PAGE).collect()
+}
+
+fn configure(address: SocketAddr, page: Page) -> String {
+    let location = match page {
+        // What Debian's nginx.conf says of files.
+        Page::File => "root html; sendfile on; tcp_nopush on;".to_owned(),
+        Page::Memory => format!("return 200 \"{}\";", body()),
+    };
+    // The worker must be able to read below a folder that only this user may enter.
+    let user = if command::is_root() { "user root;\n" } else { "" };
     format!(
-        "worker_processes 1;
+        "{user}worker_processes 1;
 daemon off;
 master_process on;
 pid nginx.pid;
@@ -103,7 +123,7 @@ http {{
     keepalive_requests 1000000000;
     server {{
         listen {address};
-        location / {{ return 200 \"{page}\"; }}
+        location / {{ {location} }}
         location = /status {{ stub_status; }}
     }}
 }}

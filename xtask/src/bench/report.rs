@@ -7,6 +7,8 @@ use std::thread;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use super::receiver::Kind;
+
 /// Everything that one invocation measured.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -52,6 +54,9 @@ pub(super) struct Outcome {
     pub(super) agent_rss_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) agent_rss_peak_bytes: Option<u64>,
+    /// Who took the spans, where some were exported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) receiver: Option<Kind>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) receiver_cpu_s_per_million: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,8 +158,8 @@ fn remarks(result: &Outcome) -> Vec<String> {
     if let (Some(bare), Some(with)) = (result.bare_p99_s, result.with_p99_s) {
         lines.push(format!("p99 {:.2} -> {:.2} ms", bare * 1e3, with * 1e3));
     }
-    if let Some(seconds) = result.receiver_cpu_s_per_million {
-        lines.push(format!("the receiver of the spans took {seconds:.2} CPU s per million"));
+    if let (Some(receiver), Some(cpu)) = (result.receiver, result.receiver_cpu_s_per_million) {
+        lines.push(format!("spans received by {}, {cpu:.2} CPU s/M of its own", receiver.name()));
     }
     if let Some(requests) = &result.requests {
         let counted = requests.counted.map_or_else(|| "none".to_owned(), |c| format!("{c:.0}"));
@@ -196,6 +201,7 @@ mod tests {
             agent_cpu_s_per_million: Some(3.5),
             agent_rss_bytes: Some(30_000_000),
             agent_rss_peak_bytes: None,
+            receiver: None,
             receiver_cpu_s_per_million: None,
             records_dropped: Some(0.0),
             requests: Some(Requests { sent: 998, served: 1000, counted: Some(1000.0) }),
