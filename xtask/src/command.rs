@@ -3,9 +3,10 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +27,21 @@ pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
     let mut child = to_stderr(command).spawn().with_context(|| cannot_start(command))?;
     match wait_within(&mut child, limit)? {
         Some(status) => check(command, status),
+        None => bail!("`{}` did not finish within {} s", line(command), limit.as_secs()),
+    }
+}
+
+/// As [`run_within`], for commands that say much of no interest: their output goes to the end of a
+/// file, which the error of a failure names.
+pub(crate) fn run_quietly(command: &mut Command, limit: Duration, log: &Path) -> Result<()> {
+    let open = File::options().create(true).append(true).open(log);
+    let file = open.with_context(|| format!("opening {}", log.display()))?;
+    let errors = file.try_clone().context("output of a command")?;
+    command.stdin(Stdio::null()).stdout(file).stderr(errors);
+    let mut child = command.spawn().with_context(|| cannot_start(command))?;
+    match wait_within(&mut child, limit)? {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => bail!("`{}` failed ({status}), see {}", line(command), log.display()),
         None => bail!("`{}` did not finish within {} s", line(command), limit.as_secs()),
     }
 }

@@ -33,7 +33,7 @@ const NEEDED: [(&str, &[&str]); 9] = [
 ];
 
 /// Makes sure that every program is there.
-pub(super) fn ensure(_: &Context) -> Result<()> {
+pub(super) fn ensure(context: &Context) -> Result<()> {
     let missing = missing();
     if missing.is_empty() {
         return Ok(());
@@ -41,7 +41,7 @@ pub(super) fn ensure(_: &Context) -> Result<()> {
     let programs: Vec<&str> = missing.iter().map(|(program, _)| *program).collect();
     say(STEP, &format!("missing: {}", programs.join(", ")));
     let packages: Vec<&[&str]> = missing.iter().map(|(_, packages)| *packages).collect();
-    install(&packages)
+    install(context, &packages)
 }
 
 fn missing() -> Vec<(&'static str, &'static [&'static str])> {
@@ -49,7 +49,7 @@ fn missing() -> Vec<(&'static str, &'static [&'static str])> {
 }
 
 /// Installs packages, from each list the first that apt knows.
-pub(super) fn install(wanted: &[&[&str]]) -> Result<()> {
+pub(super) fn install(context: &Context, wanted: &[&[&str]]) -> Result<()> {
     let by_hand = || {
         let mut first: Vec<&str> = wanted.iter().filter_map(|p| p.first().copied()).collect();
         first.dedup();
@@ -67,19 +67,19 @@ pub(super) fn install(wanted: &[&[&str]]) -> Result<()> {
             format!("as root: apt-get update && apt-get install {}", by_hand()),
         ));
     }
+    let log = context.folder.join("apt.log");
     say(STEP, "apt-get update");
-    command::run_within(apt().arg("update"), LIMIT)?;
+    command::run_quietly(apt().arg("update"), LIMIT, &log)?;
     let mut packages: Vec<&str> = wanted
         .iter()
-        .filter_map(|p| p.iter().find(|p| is_known(p)).or(p.first()).copied())
+        .filter_map(|names| names.iter().find(|name| is_known(name)).or(names.first()).copied())
         .collect();
     packages.dedup();
     say(STEP, &format!("apt-get install {}", packages.join(" ")));
     let policy = NoDaemons::try_new()?;
-    let installed = command::run_within(
-        apt().args(["install", "--yes", "--no-install-recommends"]).args(&packages),
-        LIMIT,
-    );
+    let mut install = apt();
+    install.args(["install", "--yes", "--no-install-recommends"]).args(&packages);
+    let installed = command::run_quietly(&mut install, LIMIT, &log);
     drop(policy);
     installed.map_err(|error| {
         Advice::error(

@@ -122,6 +122,9 @@ impl PrivateApt {
             "Dir::Cache::pkgcache=".to_owned(),
             "Dir::Cache::srcpkgcache=".to_owned(),
             "Acquire::Languages=none".to_owned(),
+            // Else an update that reached nothing counts as good.
+            "APT::Update::Error-Mode=any".to_owned(),
+            "Acquire::Retries=1".to_owned(),
             // The folder may be one that apt's own user cannot write.
             "APT::Sandbox::User=root".to_owned(),
         ];

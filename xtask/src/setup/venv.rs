@@ -26,12 +26,12 @@ pub(super) fn ensure(context: &Context) -> Result<()> {
         return Ok(());
     }
     say(STEP, &format!("installing rotel {VERSION} from PyPI (10 MB)"));
-    let site = install(&venv)?;
+    let site = install(context, &venv)?;
     // Relative, so that the link survives a checkout that is moved.
     let below = site.strip_prefix(&venv).context("the wheel is outside of its environment")?;
     replace_link(&Path::new("..").join(below).join("rotel/rotel-agent"), &link)?;
     if !starts(&link) {
-        install_libpython(&site)?;
+        install_libpython(context, &site)?;
     }
     if !starts(&link) {
         return Err(Advice::error(
@@ -55,14 +55,14 @@ fn wheel(venv: &Path) -> Option<PathBuf> {
         .find(|site| site.join(format!("rotel-{VERSION}.dist-info")).is_dir())
 }
 
-fn install(venv: &Path) -> Result<PathBuf> {
+fn install(context: &Context, venv: &Path) -> Result<PathBuf> {
     let create = || {
         let mut python = Command::new("python3");
         python.args(["-m", "venv", "--clear"]).arg(venv);
         command::run(&mut python)
     };
     if !command::succeeds(Command::new("python3").args(["-c", "import venv, ensurepip"])) {
-        packages::install(&[&["python3"], &["python3-venv"]])?;
+        packages::install(context, &[&["python3-venv"]])?;
     }
     create()?;
     let mut pip = Command::new(venv.join("bin/pip"));
@@ -79,14 +79,14 @@ fn install(venv: &Path) -> Result<PathBuf> {
 }
 
 /// The binary embeds Python and wants the shared library of the version that the wheel is for.
-fn install_libpython(site: &Path) -> Result<()> {
+fn install_libpython(context: &Context, site: &Path) -> Result<()> {
     let python = site
         .parent()
         .and_then(Path::file_name)
         .and_then(|name| name.to_str())
         .context("the environment has no folder named for its Python")?;
     let package = format!("lib{python}");
-    packages::install(&[&[&package]])
+    packages::install(context, &[&[&package]])
 }
 
 fn replace_link(to: &Path, link: &Path) -> Result<()> {
