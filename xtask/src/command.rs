@@ -2,7 +2,6 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -115,19 +114,24 @@ fn cannot_start(command: &Command) -> String {
     format!("cannot start `{}`", line(command))
 }
 
-/// A command as one would type it, shortened to what identifies it.
+/// A command as one would type it, shortened to what identifies it: without apt's `-o` settings.
 fn line(command: &Command) -> String {
     const SHOWN: usize = 6;
     let name = |arg: &OsStr| arg.to_string_lossy().into_owned();
     let program = PathBuf::from(command.get_program());
-    let mut line = program.file_name().map_or_else(String::new, name);
-    for arg in command.get_args().take(SHOWN) {
-        let _ = write!(line, " {}", arg.to_string_lossy());
+    let mut words = vec![program.file_name().map_or_else(String::new, name)];
+    let mut args = command.get_args();
+    while let Some(arg) = args.next() {
+        if arg == "-o" {
+            args.next();
+        } else if words.len() > SHOWN {
+            words.push("…".to_owned());
+            break;
+        } else {
+            words.push(name(arg));
+        }
     }
-    if command.get_args().count() > SHOWN {
-        line.push_str(" …");
-    }
-    line
+    words.join(" ")
 }
 
 #[cfg(test)]
@@ -145,6 +149,16 @@ mod tests {
         let error = read(Command::new("sh").args(["-c", "echo no such thing >&2; exit 3"]));
         let text = error.unwrap_err().to_string();
         assert!(text.contains("no such thing") && text.contains("exit status: 3"), "{text}");
+    }
+
+    #[test]
+    fn line_is_what_identifies_a_command() {
+        let mut command = Command::new("/usr/bin/apt-get");
+        command.args(["-o", "Dir::Etc=/x", "update"]);
+        assert_eq!(line(&command), "apt-get update");
+        let mut command = Command::new("cargo");
+        command.args(["a", "b", "c", "d", "e", "f", "g", "h"]);
+        assert_eq!(line(&command), "cargo a b c d e f …");
     }
 
     #[test]

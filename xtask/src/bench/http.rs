@@ -128,9 +128,24 @@ mod tests {
         assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 3);
     }
 
+    /// A server that gives one answer, then ends the connection.
+    fn answer_once(answer: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            take_request(&mut BufReader::new(&stream)).unwrap();
+            (&stream).write_all(answer.as_bytes()).unwrap();
+        });
+        address
+    }
+
     #[test]
     fn get_reads_a_body_and_refuses_other_statuses() {
-        assert_eq!(get(start_sink().unwrap(), "/").unwrap(), "");
+        let good = answer_once("HTTP/1.1 200 OK\r\nServer: x\r\n\r\nhello\n");
+        assert_eq!(get(good, "/").unwrap(), "hello\n");
+        let bad = answer_once("HTTP/1.1 503 Unavailable\r\n\r\n");
+        assert!(get(bad, "/").unwrap_err().to_string().contains("503"));
         assert!(get(free_address().unwrap(), "/").is_err());
     }
 }
