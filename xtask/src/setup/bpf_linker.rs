@@ -3,11 +3,15 @@
 //! It reads the bitcode that rustc writes, so both must use one LLVM; linking against the library
 //! inside the toolchain needs no LLVM package. The library's name holds rustc's version: a linker
 //! built for another toolchain does not start, which is how a stale one is noticed.
+//!
+//! The agent's build script looks for it in `target/setup/bin`, or where `VIGIE_BPF_LINKER` says:
+//! checkouts of one machine can share one.
 
+use std::env;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -19,8 +23,20 @@ use crate::{command, toolchain};
 const STEP: &str = "bpf-linker";
 const VERSION: &str = "0.13.0";
 
-/// Makes sure that `target/setup/bin/bpf-linker` is there and starts.
+/// Makes sure that `target/setup/bin/bpf-linker`, or the one that `VIGIE_BPF_LINKER` names, is
+/// there and starts.
 pub(super) fn ensure(context: &Context) -> Result<()> {
+    if let Some(named) = env::var_os("VIGIE_BPF_LINKER") {
+        let named = PathBuf::from(named);
+        return if works(context, &named) {
+            Ok(())
+        } else {
+            Err(Advice::error(
+                format!("VIGIE_BPF_LINKER names {}, which does not start", named.display()),
+                format!("unset it, or name a bpf-linker {VERSION} built for this toolchain"),
+            ))
+        };
+    }
     let program = context.bin().join("bpf-linker");
     if works(context, &program) {
         return Ok(());
