@@ -41,7 +41,7 @@ pub(super) fn ensure(context: &Context) -> Result<()> {
     if works(context, &program) {
         return Ok(());
     }
-    say(STEP, &format!("building {VERSION} against rustc's own LLVM, about a minute and a half"));
+    say(STEP, &format!("building {VERSION} against rustc's own LLVM, one minute or two"));
     let work = context.folder.join("build-bpf-linker");
     let built = build(context, &work);
     // Only the program is of use; its build folder is ten times as large.

@@ -73,7 +73,7 @@ fn install(context: &Context, venv: &Path) -> Result<PathBuf> {
         .ok_or_else(|| {
             Advice::error(
                 format!("PyPI gave no rotel {VERSION} for this machine's Python"),
-                "see pip's message above; the wheel wants CPython 3.9 to 3.13 and glibc 2.34",
+                "see pip's message above; seen to work: CPython 3.11 on x86_64 with glibc 2.36",
             )
         })
 }
