@@ -232,6 +232,28 @@ pub struct Exit {
     pub time_ns: MonoNs,
 }
 
+/// Who a process is. Not from the kernel: user space finds it, and a recorded stream keeps it, so
+/// that the stream replays without the processes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Process.
+    pub process: ProcessKey,
+    /// `service.name`.
+    pub service: String,
+    /// `service.namespace`, empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// `telemetry.sdk.language` value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// Path of the executable.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub executable: String,
+    /// Container id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+}
+
 /// Everything that the later stages hear of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -249,6 +271,8 @@ pub enum Event<'a> {
     Fork(Fork),
     /// A process ended.
     Exit(Exit),
+    /// Who a process is.
+    Identity(Identity),
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
