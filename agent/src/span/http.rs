@@ -120,7 +120,7 @@ impl HttpCall {
 }
 
 /// `error.type` of an HTTP call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ErrorType {
     /// A name from vigie's list.
     Named(&'static str),
@@ -245,7 +245,9 @@ pub(super) fn attributes<'a>(
     if let Some(size) = call.response_body {
         each("http.response.body.size", Value::Int(i64::try_from(size).unwrap_or(i64::MAX)));
     }
-    if let Some(error) = call.error {
-        each("error.type", Value::Str(error.name()));
+    match call.error_type(span.kind) {
+        Some(ErrorType::Named(name)) => each("error.type", Value::Str(name)),
+        Some(ErrorType::Status(status)) => each("error.type", Value::Digits(status)),
+        None => {}
     }
 }

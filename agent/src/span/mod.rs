@@ -188,7 +188,7 @@ pub struct Process {
     pub container: Option<Arc<str>>,
     /// `service.version` where known.
     pub version: Option<Arc<str>>,
-    /// Further resource attributes that the process asked for (OTEL_RESOURCE_ATTRIBUTES).
+    /// Further resource attributes that the process asked for (`OTEL_RESOURCE_ATTRIBUTES`).
     pub resource: Vec<(Arc<str>, Arc<str>)>,
 }
 
@@ -234,6 +234,10 @@ pub enum Value<'a> {
     Str(&'a str),
     /// Integer.
     Int(i64),
+    /// Truth.
+    Bool(bool),
+    /// A whole number that the conventions want as text (`error.type` of a status).
+    Digits(u16),
 }
 
 impl Span {

@@ -1,0 +1,12 @@
+//! Rate, errors and durations per service: the one store that every exporter and report reads.
+//!
+//! Alternatives turned down: the OpenTelemetry SDK's metrics (a lock and allocated attributes per
+//! call, no resource per observed service, no exact counts beside a histogram), and one histogram
+//! kind only (explicit buckets give no useful percentiles, exponential ones no exact SLO counts).
+
+#![forbid(unsafe_code)]
+
+pub mod durations;
+pub mod exponential;
+pub mod own;
+pub mod snapshot;
