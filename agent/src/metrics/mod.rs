@@ -8,5 +8,14 @@
 
 pub mod durations;
 pub mod exponential;
+mod key;
+pub mod limits;
 pub mod own;
+mod series;
 pub mod snapshot;
+mod store;
+
+pub use limits::Limits;
+pub use own::SelfMetrics;
+pub use snapshot::Snapshot;
+pub use store::Store;

@@ -33,15 +33,15 @@ pub struct Snapshot {
 pub struct ServiceSnapshot {
     /// Which one.
     pub service: Arc<Service>,
-    /// Its processes that were seen to do something, the latest last; the older ones are forgotten
-    /// past a bound.
+    /// Its processes that were seen to do something, the latest to appear last; the older ones are
+    /// forgotten past a bound.
     pub processes: Vec<Arc<Process>>,
     /// Its series, in a stable order.
     pub points: Vec<Point>,
 }
 
 impl ServiceSnapshot {
-    /// The process that stands for the service in resource attributes: the latest.
+    /// The process that stands for the service in resource attributes: the latest to appear.
     pub fn representative(&self) -> Option<&Arc<Process>> {
         self.processes.last()
     }
