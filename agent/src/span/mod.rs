@@ -5,6 +5,7 @@
 //! semantic conventions, when an exporter asks.
 
 pub mod http;
+pub mod route;
 #[cfg(test)]
 pub(crate) mod testing;
 
