@@ -12,6 +12,7 @@
 //! recorded events.
 
 pub mod event;
+pub mod export;
 pub mod graph;
 pub mod metrics;
 pub mod protocol;

@@ -98,8 +98,11 @@ fn is_version(text: &str) -> bool {
 }
 
 fn is_email(text: &str) -> bool {
-    text.split_once('@')
-        .is_some_and(|(user, host)| !user.is_empty() && host.contains('.') && !host.contains('@'))
+    text.split_once('@').is_some_and(|(user, host)| {
+        // `logo@2x.png` is an image for a fine screen.
+        let is_image = matches!(host.as_bytes(), [b'1'..=b'4', b'x', b'.', ..]);
+        !user.is_empty() && host.contains('.') && !host.contains('@') && !is_image
+    })
 }
 
 /// 8-4-4-4-12 hex digits (RFC 9562, section 4), braces allowed.
