@@ -14,5 +14,8 @@
 pub mod event;
 pub mod kernel;
 pub mod probe;
+pub mod export;
+pub mod graph;
+pub mod metrics;
 pub mod protocol;
 pub mod span;
