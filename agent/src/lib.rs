@@ -11,6 +11,8 @@
 //! only one that knows a wire format. Everything between is plain, safe code that runs the same on
 //! recorded events.
 
+pub mod config;
+pub mod discover;
 pub mod event;
 pub mod kernel;
 pub mod probe;
