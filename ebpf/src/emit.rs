@@ -33,11 +33,11 @@ fn ring_of(connection: u64) -> *mut core::ffi::c_void {
 }
 
 #[inline(always)]
-fn submit(ring: *mut core::ffi::c_void, record: *mut core::ffi::c_void) {
+fn submit(ring: *mut core::ffi::c_void, record: *mut core::ffi::c_void, urgent: bool) {
     // SAFETY: `record` was reserved in a ring and is given up here; `ring` is a ring.
     unsafe {
         let filled = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA as u64);
-        let flags = if filled > u64::from(setting!(wake_bytes)) {
+        let flags = if urgent || filled > u64::from(setting!(wake_bytes)) {
             BPF_RB_FORCE_WAKEUP
         } else {
             BPF_RB_NO_WAKEUP
@@ -46,9 +46,10 @@ fn submit(ring: *mut core::ffi::c_void, record: *mut core::ffi::c_void) {
     }
 }
 
-/// Puts a record without payload into the ring of a connection. Whether there was room.
+/// Puts a record without payload into the ring of a connection, and wakes the reader if it is
+/// urgent. Whether there was room.
 #[inline(always)]
-pub(crate) fn plain<T: Copy>(connection: u64, fill: impl FnOnce(*mut T)) -> bool {
+pub(crate) fn plain<T: Copy>(connection: u64, urgent: bool, fill: impl FnOnce(*mut T)) -> bool {
     let ring = ring_of(connection);
     // SAFETY: `ring` is a ring.
     let record = unsafe { bpf_ringbuf_reserve(ring, size_of::<T>() as u64, 0) };
@@ -57,7 +58,7 @@ pub(crate) fn plain<T: Copy>(connection: u64, fill: impl FnOnce(*mut T)) -> bool
         return false;
     }
     fill(record.cast());
-    submit(ring, record);
+    submit(ring, record, urgent);
     count(Counter::Records, 1);
     true
 }
@@ -133,7 +134,7 @@ fn sized<const N: usize>(header: &mut Data, source: u64, length: u32) -> bool {
     }
     // SAFETY: the record is reserved and large enough.
     unsafe { (&raw mut (*record).header).write(*header) };
-    submit(ring, record.cast());
+    submit(ring, record.cast(), false);
     count(Counter::Records, 1);
     true
 }
@@ -142,7 +143,7 @@ fn sized<const N: usize>(header: &mut Data, source: u64, length: u32) -> bool {
 #[inline(always)]
 pub(crate) fn small(header: &Data, bytes: u64) -> bool {
     let header = *header;
-    plain::<Sized<8>>(header.connection, |record| {
+    plain::<Sized<8>>(header.connection, false, |record| {
         // SAFETY: the record is reserved and large enough.
         unsafe {
             (&raw mut (*record).header).write(header);

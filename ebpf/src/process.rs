@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 use vigie_common::{
     counter::Counter,
-    policy::{ProcessEntry, ProcessPolicy},
+    policy::{ProcessEntry, ProcessPolicy, process_flags},
 };
 
 use crate::{
@@ -39,13 +39,21 @@ pub(crate) fn watched(tgid: u32) -> Option<u64> {
 fn first_sight(tgid: u32) -> Option<u64> {
     // SAFETY: no arguments.
     let task = unsafe { bpf_get_current_task() };
-    let entry = ProcessEntry {
-        start_boot_ns: start_of(task),
-        policy: setting!(default_policy),
-        explicit: 0,
-    };
+    let entry =
+        ProcessEntry { start_boot_ns: start_of(task), policy: setting!(default_policy), flags: 0 };
     if PROCESSES.insert(tgid, entry, 0).is_err() {
         count(Counter::LostProcessesFull, 1);
     }
     (entry.policy == ProcessPolicy::Watch as u32).then_some(entry.start_boot_ns)
+}
+
+/// Whether user space has yet to look who this process is; says so once.
+#[inline(always)]
+pub(crate) fn introduce(tgid: u32) -> bool {
+    let Some(entry) = PROCESSES.get_ptr_mut(tgid) else { return true };
+    // SAFETY: map values stay valid while the program runs; two threads at once cost one wake-up.
+    let flags = unsafe { &mut (*entry).flags };
+    let first = *flags & process_flags::INTRODUCED == 0;
+    *flags |= process_flags::INTRODUCED;
+    first
 }

@@ -2,5 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod btf;
+pub mod cost;
+pub mod machine;
 pub mod offsets;
 pub mod symbols;

@@ -8,7 +8,7 @@ use aya::programs::{BtfTracePoint, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
 use vigie_common::params::{Params, Settings};
-use vigie_common::policy::{HINT_SLOTS, Hint, ProcessEntry, ProcessPolicy};
+use vigie_common::policy::{HINT_SLOTS, Hint, ProcessEntry, ProcessPolicy, process_flags};
 use vigie_common::record::RINGS;
 
 use super::counters::Counters;
@@ -136,8 +136,11 @@ impl Control {
     /// Sets whether a process, and those that it makes, are watched.
     pub fn set_policy(&mut self, process: ProcessKey, watch: bool) -> Result<(), MapError> {
         let policy = if watch { ProcessPolicy::Watch } else { ProcessPolicy::Ignore };
-        let entry =
-            ProcessEntry { start_boot_ns: process.start_ns, policy: policy as u32, explicit: 1 };
+        let entry = ProcessEntry {
+            start_boot_ns: process.start_ns,
+            policy: policy as u32,
+            flags: process_flags::EXPLICIT,
+        };
         self.processes.insert(process.pid, Value(entry), 0)
     }
 

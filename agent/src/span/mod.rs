@@ -4,7 +4,9 @@
 //! A span is typed, not a bag of strings: names and attributes are derived from its call by the
 //! semantic conventions, when an exporter asks.
 
+pub mod assemble;
 pub mod http;
+pub mod peers;
 pub mod route;
 #[cfg(test)]
 pub(crate) mod testing;

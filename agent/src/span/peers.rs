@@ -60,8 +60,10 @@ impl End {
 #[derive(Debug)]
 pub struct Peers {
     ends: HashMap<End, (ConnectionId, ProcessKey)>,
-    /// Ends whose connection is over, in the order of their end, with its time.
-    leaving: VecDeque<(MonoNs, End, ConnectionId)>,
+    /// The end that a connection has in `ends`.
+    connections: HashMap<ConnectionId, End>,
+    /// Connections that are over, in the order of their end, with its time.
+    leaving: VecDeque<(MonoNs, ConnectionId)>,
     limit: usize,
     /// Ends that found no room: their peers are shown by address.
     pub refused: u64,
@@ -73,7 +75,13 @@ const LINGER: Duration = Duration::from_secs(5);
 impl Peers {
     /// Keeps at most `limit` ends.
     pub fn new(limit: usize) -> Self {
-        Self { ends: HashMap::new(), leaving: VecDeque::new(), limit, refused: 0 }
+        Self {
+            ends: HashMap::new(),
+            connections: HashMap::new(),
+            leaving: VecDeque::new(),
+            limit,
+            refused: 0,
+        }
     }
 
     /// A process uses this end now.
@@ -84,6 +92,7 @@ impl Peers {
             return;
         }
         self.ends.insert(end, (open.connection, process));
+        self.connections.insert(open.connection, end);
     }
 
     /// The process at the other end, where it is known.
@@ -93,20 +102,21 @@ impl Peers {
     }
 
     /// A connection is over.
-    pub fn ended(&mut self, open: &Open, now: MonoNs) {
-        if let Some(end) = End::of(open) {
-            self.leaving.push_back((now, end, open.connection));
+    pub fn ended(&mut self, connection: ConnectionId, now: MonoNs) {
+        if self.connections.contains_key(&connection) {
+            self.leaving.push_back((now, connection));
         }
     }
 
     /// Forgets ends whose connections are over for long enough.
     pub fn expire(&mut self, now: MonoNs) {
         let linger = u64::try_from(LINGER.as_nanos()).unwrap_or(u64::MAX);
-        while let Some((time, end, connection)) = self.leaving.front().copied() {
+        while let Some((time, connection)) = self.leaving.front().copied() {
             if now.saturating_sub(time) < linger {
                 break;
             }
             self.leaving.pop_front();
+            let Some(end) = self.connections.remove(&connection) else { continue };
             // The same addresses may be in use again, by another connection.
             if self.ends.get(&end).is_some_and(|(current, _)| *current == connection) {
                 self.ends.remove(&end);
@@ -173,7 +183,7 @@ mod tests {
         let client = open(1, 1, ("127.0.0.1", 40000), ("127.0.0.1", 80));
         let server = open(2, 1, ("127.0.0.1", 80), ("127.0.0.1", 40000));
         peers.seen(&client, process(11));
-        peers.ended(&client, 1_000);
+        peers.ended(client.connection, 1_000);
         peers.expire(2_000);
         assert_eq!(peers.other_end(&server), Some(process(11)));
         peers.expire(6_000_000_000);

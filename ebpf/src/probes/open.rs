@@ -8,6 +8,7 @@ use crate::{
     emit,
     kernel::read,
     params::offset,
+    process,
     segment::{self, Caller},
 };
 
@@ -17,7 +18,8 @@ const PATH: usize = 108;
 /// Sends the record. Whether there was room.
 #[inline(always)]
 pub(crate) fn emit(connection: &Connection, caller: &Caller, sock: u64) -> bool {
-    emit::plain::<Open>(connection.id, |record| {
+    let urgent = process::introduce(caller.tgid);
+    emit::plain::<Open>(connection.id, urgent, |record| {
         // SAFETY: the record is reserved and large enough, and every field is written.
         unsafe {
             (&raw mut (*record).kind).write(Kind::Open as u32);

@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use vigie_common::{
-    policy::ProcessEntry,
+    policy::{ProcessEntry, process_flags},
     record::{Exec, Exit, Fork, Kind},
 };
 
@@ -26,7 +26,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     // What the program was no longer says what it is; a policy that it was given stays.
     if let Some(entry) = PROCESSES.get_ptr(tgid) {
         // SAFETY: map values stay valid while the program runs.
-        if unsafe { (*entry).explicit } == 0 {
+        if unsafe { (*entry).flags } & process_flags::EXPLICIT == 0 {
             let _ = PROCESSES.remove(tgid);
         }
     }
@@ -34,7 +34,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let arguments = read::<u64>(task, offset!(task_mm)).and_then(|mm| {
         Some((read::<u64>(mm, offset!(mm_arg_start))?, read::<u64>(mm, offset!(mm_arg_end))?))
     });
-    emit::plain::<Exec>(u64::from(tgid), |record| {
+    emit::plain::<Exec>(u64::from(tgid), false, |record| {
         // SAFETY: the record is reserved and large enough; the helpers write at most as many bytes
         // as they are told.
         unsafe {
@@ -82,12 +82,13 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     if let Some(entry) = PROCESSES.get_ptr(parent_tgid) {
         // SAFETY: map values stay valid while the program runs.
         let entry = unsafe { *entry };
-        if entry.explicit != 0 {
-            let child = ProcessEntry { start_boot_ns: start_ns, ..entry };
+        if entry.flags & process_flags::EXPLICIT != 0 {
+            let flags = process_flags::EXPLICIT;
+            let child = ProcessEntry { start_boot_ns: start_ns, flags, ..entry };
             let _ = PROCESSES.insert(tgid, child, 0);
         }
     }
-    emit::plain::<Fork>(u64::from(tgid), |record| {
+    emit::plain::<Fork>(u64::from(tgid), false, |record| {
         // SAFETY: the record is reserved and large enough.
         unsafe {
             record.write(Fork {
@@ -118,7 +119,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: map values stay valid while the program runs.
     let start_ns = unsafe { (*entry).start_boot_ns };
     let _ = PROCESSES.remove(tgid);
-    emit::plain::<Exit>(u64::from(tgid), |record| {
+    emit::plain::<Exit>(u64::from(tgid), false, |record| {
         // SAFETY: the record is reserved and large enough.
         unsafe {
             record.write(Exit {

@@ -62,7 +62,7 @@ pub(super) fn close(known: &Connection, reason: CloseReason, error: u32) {
     if known.announced == 0 {
         return;
     }
-    emit::plain::<Close>(known.id, |record| {
+    emit::plain::<Close>(known.id, false, |record| {
         // SAFETY: the record is reserved and large enough.
         unsafe {
             record.write(Close {
