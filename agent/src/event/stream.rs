@@ -185,7 +185,9 @@ mod tests {
         let process = ProcessKey { pid: 1, start_ns: 2 };
         let events = [data(&bytes), Event::Exit(Exit { process, time_ns: 3 })];
         let mut writer = Writer::new(Vec::new());
-        events.iter().for_each(|event| writer.write(event).unwrap());
+        for event in &events {
+            writer.write(event).unwrap();
+        }
         let text = writer.finish().unwrap();
         assert!(text.len() < MAX_LINE);
         let read: Result<Vec<_>, _> = Reader::new(text.as_slice()).collect();

@@ -68,8 +68,8 @@ impl State {
 
     pub(super) fn opened(&mut self, open: &Open) {
         if open.from_start {
-            self.received.from_start();
-            self.sent.from_start();
+            self.received.expect_all();
+            self.sent.expect_all();
         }
         self.connection.open = Some(open.clone());
         self.last_ns = self.last_ns.max(open.time_ns);
@@ -122,12 +122,9 @@ impl State {
             CloseReason::SentEnd => self.end(End::Sent, close.time_ns, sink),
             CloseReason::Closed => {
                 self.closed = Some(Closed { time_ns: close.time_ns, reset });
-                // Nothing can be sent any more, so a server's requests stay without an answer. A
-                // client may still read what came before.
-                if let Parser::Http1(http1) = &self.parser
-                    && http1.role() == Role::Server
-                {
-                    self.end(End::Both { reset }, close.time_ns, sink);
+                // Nothing can be sent any more, but what came before may still be read.
+                if !reset {
+                    self.end(End::Sent, close.time_ns, sink);
                 }
             }
             CloseReason::Destroyed => {

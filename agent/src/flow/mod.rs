@@ -74,7 +74,8 @@ pub struct Stats {
     pub without_open: u64,
     /// Connections that were older than the agent.
     pub mid_stream: u64,
-    /// Connections whose first bytes were dropped before the kernel knew what they were.
+    /// Times that first bytes of a connection were dropped because the kernel had not told what
+    /// they were before they were too many.
     pub undecided: u64,
     /// Times that a parser had to forget what was in flight, for want of memory.
     pub relieved: u64,

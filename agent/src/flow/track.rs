@@ -22,7 +22,7 @@ pub(super) struct Pieces<'a> {
 
 impl Track {
     /// All bytes since the connection's first are to be seen.
-    pub(super) fn from_start(&mut self) {
+    pub(super) fn expect_all(&mut self) {
         self.next.get_or_insert(0);
     }
 
@@ -54,8 +54,8 @@ impl Track {
         self.base.get_or_insert(next);
         self.next = Some(next.max(end));
 
-        // A record of an earlier call whose last slice was lost does not reach into this one.
-        let going_on = self.call.filter(|(exit_ns, _)| *exit_ns == data.exit_ns);
+        // An earlier call whose last slice was lost does not reach into this one.
+        let going_on = self.call.filter(|(exit_ns, _)| lost == 0 || *exit_ns == data.exit_ns);
         let turn = data.turn || going_on.is_some_and(|(_, turn)| turn);
         self.call = data.continues.then_some((data.exit_ns, turn));
         let at = At {

@@ -153,10 +153,6 @@ impl Queue {
         self.entries.iter_mut()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

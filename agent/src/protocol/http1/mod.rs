@@ -182,7 +182,7 @@ impl Http1 {
             sink.exchange(entry.into_unseen(Flags::TRUNCATED, time_ns));
         }
         self.target = Target::None;
-        self.report_all(Flags::LOSSY, time_ns, sink);
+        self.report_all(Flags::TRUNCATED, time_ns, sink);
         for half in [&mut self.requests, &mut self.responses] {
             half.forget_head();
             if !matches!(half.state, State::Over) {
@@ -199,11 +199,6 @@ impl Http1 {
     /// Whether requests are in flight.
     pub fn is_waiting(&self) -> bool {
         !self.queue.is_empty()
-    }
-
-    /// Which end of the calls the process is.
-    pub fn role(&self) -> Role {
-        self.role
     }
 
     /// Memory in use besides the value itself, in bytes. Bounded by the limits of this module.

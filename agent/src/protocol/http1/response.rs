@@ -258,15 +258,18 @@ impl Http1 {
     /// Responses may have gone by unseen: those to the requests that are in flight. After a loss
     /// only to those that were in flight when it was noticed, for later requests came after it.
     fn hide(&mut self, why: Flags) {
-        self.shifted |= self.queue.len() > 1;
         self.queue.overflow = 0;
         let noticed =
             why == Flags::LOSSY && self.queue.iter_mut().any(|entry| entry.flags.has(Flags::LOSSY));
+        let mut hidden = 0;
         for entry in self.queue.iter_mut() {
             if !noticed || entry.flags.has(Flags::LOSSY) {
                 entry.unseen.set(why);
+                hidden += 1;
             }
         }
+        // How many of several responses went by cannot be said.
+        self.shifted |= hidden > 1;
     }
 
     /// The answering side sends no more.

@@ -200,7 +200,7 @@ fn abandoned_connections() {
          > GET /c HTTP/1.1||
          < HTTP/1.1 200 OK|Content-Length: 0||",
         "GET /a 200 1/2/3 0:? truncated duration_untrusted
-         GET /b - 1/0/3 0:? lossy duration_untrusted
+         GET /b - 1/0/3 0:? truncated duration_untrusted
          GET /c 200 4/5/5 0:0
          ? resynchronised
          ? resynchronised",
