@@ -3,6 +3,8 @@
 //! A record from a ring is decoded into an [`Event`] once, without copying its payload. From here
 //! on everything runs without a kernel: a recorded stream of events gives the same spans.
 
+pub mod stream;
+
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -49,6 +51,7 @@ pub enum Direction {
 
 impl Direction {
     /// The other one.
+    #[must_use]
     pub fn opposite(self) -> Self {
         match self {
             Self::Received => Self::Sent,
@@ -157,6 +160,9 @@ pub struct Data<'a> {
     /// First of its direction after the other direction had the word.
     #[serde(default)]
     pub turn: bool,
+    /// More records of the same system call follow (its bytes came in slices).
+    #[serde(default)]
+    pub continues: bool,
     /// The peer sends no more.
     #[serde(default)]
     pub end_of_stream: bool,

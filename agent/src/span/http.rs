@@ -23,7 +23,8 @@ pub enum Method {
 }
 
 impl Method {
-    const KNOWN: [&'static str; 10] =
+    /// The methods that the conventions know.
+    pub const KNOWN: [&'static str; 10] =
         ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY"];
 
     /// From the token of the request line, case-sensitive (RFC 9110, section 9.1).
