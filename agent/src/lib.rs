@@ -11,6 +11,16 @@
 //! only one that knows a wire format. Everything between is plain, safe code that runs the same on
 //! recorded events.
 
+pub mod command;
+pub mod config;
+pub mod discover;
 pub mod event;
+pub mod export;
+pub mod flow;
+pub mod graph;
+pub mod kernel;
+pub mod metrics;
+pub mod pipeline;
+pub mod probe;
 pub mod protocol;
 pub mod span;

@@ -3,6 +3,8 @@
 //! A record from a ring is decoded into an [`Event`] once, without copying its payload. From here
 //! on everything runs without a kernel: a recorded stream of events gives the same spans.
 
+pub mod stream;
+
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -49,6 +51,7 @@ pub enum Direction {
 
 impl Direction {
     /// The other one.
+    #[must_use]
     pub fn opposite(self) -> Self {
         match self {
             Self::Received => Self::Sent,
@@ -157,6 +160,9 @@ pub struct Data<'a> {
     /// First of its direction after the other direction had the word.
     #[serde(default)]
     pub turn: bool,
+    /// More records of the same system call follow (its bytes came in slices).
+    #[serde(default)]
+    pub continues: bool,
     /// The peer sends no more.
     #[serde(default)]
     pub end_of_stream: bool,
@@ -232,6 +238,28 @@ pub struct Exit {
     pub time_ns: MonoNs,
 }
 
+/// Who a process is. Not from the kernel: user space finds it, and a recorded stream keeps it, so
+/// that the stream replays without the processes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Process.
+    pub process: ProcessKey,
+    /// `service.name`.
+    pub service: String,
+    /// `service.namespace`, empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// `telemetry.sdk.language` value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// Path of the executable.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub executable: String,
+    /// Container id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+}
+
 /// Everything that the later stages hear of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -249,6 +277,8 @@ pub enum Event<'a> {
     Fork(Fork),
     /// A process ended.
     Exit(Exit),
+    /// Who a process is.
+    Identity(Identity),
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

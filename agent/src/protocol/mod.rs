@@ -4,6 +4,8 @@
 //! calls returned, and hands back [`Exchange`]s (one request with its response), [`Problem`]s and
 //! [`Advice`] to the kernel. It does no I/O, reads no clock, never panics and keeps bounded state.
 
+pub mod http1;
+
 use crate::event::{Direction, MonoNs, Unit};
 use crate::span::{Flags, TraceContext, http::HttpCall};
 

@@ -15,19 +15,18 @@ pub struct Offsets {
     pub task_pid: u32,
     pub task_mm: u32,
     pub files_fdt: u32,
-    pub fdtable_max_fds: u32,
     pub fdtable_fd: u32,
     pub file_inode: u32,
     pub file_private_data: u32,
+    pub file_op: u32,
     pub file_count: u32,
+    /// Value at `file_count` when there is one reference (0 since 6.13, 1 before).
+    pub file_single_reference: u32,
     pub inode_mode: u32,
     pub inode_ino: u32,
     pub socket_sk: u32,
     pub sock_family: u32,
-    pub sock_state: u32,
     pub sock_type: u32,
-    /// Bit offset of `sk_type` inside the 32-bit word at `sock_type`, 0 where it is a plain field.
-    pub sock_type_shift: u32,
     pub sock_err: u32,
     pub sock_net: u32,
     pub sock_daddr: u32,
@@ -72,8 +71,11 @@ pub struct Settings {
     pub default_policy: u32,
     /// Whether `tcp_destroy_sock` is attached; else a connection ends with its TCP state.
     pub has_destroy: u32,
-    /// Reserved, zero.
-    pub reserved: u32,
+    /// Connections on which no message of a known protocol began after so many turns are left
+    /// alone.
+    pub undecided_turns: u32,
+    /// Address of `socket_file_ops`, 0 where it could not be found.
+    pub socket_file_ops: u64,
 }
 
 /// The one read-only global of the programs, `PARAMS`.

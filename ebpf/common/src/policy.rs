@@ -8,8 +8,17 @@ pub struct ProcessEntry {
     pub start_boot_ns: u64,
     /// A [`ProcessPolicy`].
     pub policy: u32,
-    /// 1 when the policy was set by user space or inherited from such a process.
-    pub explicit: u32,
+    /// Bits from [`process_flags`].
+    pub flags: u32,
+}
+
+/// Bits of [`ProcessEntry::flags`].
+pub mod process_flags {
+    /// The policy was set by user space, or inherited from a process whose policy was.
+    pub const EXPLICIT: u32 = 1;
+    /// User space was woken for the first connection of the process, to look who it is while it
+    /// is there.
+    pub const INTRODUCED: u32 = 2;
 }
 
 /// Whether a process is watched.

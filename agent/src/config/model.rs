@@ -1,0 +1,321 @@
+//! Every key, its default and its bounds. The comments on the fields are the reference.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Endpoint, Glob, Listen, Period, RoutePattern, Size};
+
+/// Configuration of vigie. Every key is optional.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where vigie keeps what must survive a restart, and its control socket. An absolute path.
+    pub state_dir: PathBuf,
+    /// What vigie says of itself, on standard error.
+    pub log: Log,
+    /// The Prometheus endpoint; `/healthz` and `/readyz` are served at the same address.
+    pub prometheus: Prometheus,
+    /// Export over OTLP. Off until an endpoint is given. The standard `OTEL_*` variables override
+    /// the file; `VIGIE_OTLP_*` override those.
+    pub otlp: Otlp,
+    /// Which processes are watched. vigie itself never is.
+    pub watch: Watch,
+    /// Names and routes for services, by what their processes are. The first entry whose rule
+    /// matches and that has the key in question decides.
+    pub services: Vec<ServiceRule>,
+    /// How URL paths become routes.
+    pub routes: Routes,
+    /// The aggregation store behind metrics, reports and SLOs.
+    pub metrics: Metrics,
+    /// The graph of who calls whom.
+    pub graph: Graph,
+    /// What the kernel programs copy, and the bounds of their tables.
+    pub capture: Capture,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            state_dir: PathBuf::from("/var/lib/vigie"),
+            log: Log::default(),
+            prometheus: Prometheus::default(),
+            otlp: Otlp::default(),
+            watch: Watch::default(),
+            services: Vec::new(),
+            routes: Routes::default(),
+            metrics: Metrics::default(),
+            graph: Graph::default(),
+            capture: Capture::default(),
+        }
+    }
+}
+
+/// What vigie says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// The least important messages that are written.
+    pub level: Level,
+    /// How messages are written.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: Level::Info, format: LogFormat::Text }
+    }
+}
+
+/// Importance of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    #[expect(
+        missing_docs,
+        reason = "the field's own word; a comment would split the schema's list"
+    )]
+    Error,
+    /// What it could do only in part.
+    Warn,
+    /// Beginning, end and change.
+    Info,
+    /// What a developer follows.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How messages are written: lines for people, or one JSON object per line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The Prometheus endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Prometheus {
+    /// Address and port to listen at, or `off`.
+    pub address: Listen,
+}
+
+impl Default for Prometheus {
+    fn default() -> Self {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 9464));
+        Self { address: Listen::At(address) }
+    }
+}
+
+/// Export over OTLP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Otlp {
+    /// URL of the receiver for traces and metrics. With `http/protobuf`, `/v1/traces` and
+    /// `/v1/metrics` are appended. Variable `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    pub endpoint: Option<Endpoint>,
+    /// URL for traces, used as it is, instead of `endpoint`. Variable
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`.
+    pub traces_endpoint: Option<Endpoint>,
+    /// URL for metrics, used as it is, instead of `endpoint`. Variable
+    /// `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`.
+    pub metrics_endpoint: Option<Endpoint>,
+    /// Protocol. Variable `OTEL_EXPORTER_OTLP_PROTOCOL`.
+    pub protocol: OtlpProtocol,
+    /// Headers that go with each request. Never shown. Variable `OTEL_EXPORTER_OTLP_HEADERS`
+    /// (`name=value,name=value`, values percent-encoded).
+    pub headers: BTreeMap<String, String>,
+    /// Compression of requests. Variable `OTEL_EXPORTER_OTLP_COMPRESSION`.
+    pub compression: Compression,
+    /// Longest wait for an answer to one request, 1ms to 10m. Variable
+    /// `OTEL_EXPORTER_OTLP_TIMEOUT` (in milliseconds).
+    pub timeout: Period,
+    /// Time between two exports of metrics, 100ms to 1d. Variable `OTEL_METRIC_EXPORT_INTERVAL`
+    /// (in milliseconds).
+    pub interval: Period,
+}
+
+impl Default for Otlp {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            traces_endpoint: None,
+            metrics_endpoint: None,
+            protocol: OtlpProtocol::HttpProtobuf,
+            headers: BTreeMap::new(),
+            compression: Compression::None,
+            timeout: Period(Duration::from_secs(10)),
+            interval: Period(Duration::from_mins(1)),
+        }
+    }
+}
+
+/// Protocol of OTLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OtlpProtocol {
+    /// OTLP over gRPC, usually port 4317.
+    #[serde(rename = "grpc")]
+    Grpc,
+    /// OTLP over HTTP in protobuf, usually port 4318.
+    #[serde(rename = "http/protobuf")]
+    HttpProtobuf,
+}
+
+/// Compression of OTLP requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// As it is.
+    None,
+    /// RFC 1952.
+    Gzip,
+}
+
+/// Which processes are watched: those that match a rule of `include` (all, where it is empty) and
+/// none of `exclude`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Watch {
+    /// Rules for processes to watch. Empty: all.
+    pub include: Vec<Rule>,
+    /// Rules for processes to leave alone, whatever `include` says.
+    pub exclude: Vec<Rule>,
+}
+
+/// What a process must be. It matches when every key that is given does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rule {
+    /// Path of the executable, as a glob. Without a `/` in it, only the file's name is compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executable: Option<Glob>,
+    /// Command line, its arguments joined by blanks, as a glob.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Glob>,
+    /// Name of the service, as a glob. Under `services`, the name that the process would have
+    /// without this entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<Glob>,
+    /// Process id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub pid: Option<u32>,
+    /// TCP port on which the process listens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub port: Option<u16>,
+}
+
+/// Names and routes for the processes that a rule matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceRule {
+    /// The processes.
+    #[serde(rename = "match")]
+    pub rule: Rule,
+    /// `service.name` of these processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `service.namespace` of these processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Routes of these processes, tried before those of `routes.patterns`, first match wins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<RoutePattern>,
+}
+
+/// How URL paths become routes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Routes {
+    /// Routes of all services, first match wins: literal segments, `{name}` or `*` for one
+    /// segment, a last `**` or `{name*}` for all that follow.
+    pub patterns: Vec<RoutePattern>,
+    /// Whether paths without a pattern get a route by replacing what looks like an identifier.
+    pub heuristic: bool,
+    /// Routes per service, 1 to 10000; past them, segments become `*`.
+    pub max_per_service: u32,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self { patterns: Vec::new(), heuristic: true, max_per_service: 200 }
+    }
+}
+
+/// The aggregation store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Series per metric, 10 to 1000000; what comes past them is summed into one series with
+    /// `otel.metric.overflow=true`.
+    pub max_series: u32,
+    /// Time after which a series without calls is forgotten, 10s to 30d.
+    pub expiry: Period,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { max_series: 2000, expiry: Period(Duration::from_mins(5)) }
+    }
+}
+
+/// The graph of who calls whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Graph {
+    /// Edges, 10 to 100000; calls on further ones are summed into one and counted.
+    pub max_edges: u32,
+}
+
+impl Default for Graph {
+    fn default() -> Self {
+        Self { max_edges: 2000 }
+    }
+}
+
+/// What the kernel programs copy, and the bounds of their tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Capture {
+    /// Bytes copied of each request, 1KiB to 64KiB. A head that is longer is flagged `truncated`.
+    pub request_bytes: Size,
+    /// Bytes copied of each response, 1KiB to 64KiB.
+    pub response_bytes: Size,
+    /// Size of each ring between kernel and agent (there are up to 4), 64KiB to 256MiB, a power
+    /// of two.
+    pub ring_bytes: Size,
+    /// Longest time that a record waits in a ring, 1ms to 1s.
+    pub poll_interval: Period,
+    /// Connections followed at once, 64 to 1048576.
+    pub max_connections: u32,
+    /// Processes known at once, 64 to 1048576.
+    pub max_processes: u32,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self {
+            request_bytes: Size(64 << 10),
+            response_bytes: Size(16 << 10),
+            ring_bytes: Size(4 << 20),
+            poll_interval: Period(Duration::from_millis(20)),
+            max_connections: 16_384,
+            max_processes: 8192,
+        }
+    }
+}
+
+impl Rule {
+    /// Whether no key is given.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -1,0 +1,5 @@
+//! The wire formats: the only place that knows any of them.
+
+#![forbid(unsafe_code)]
+
+pub mod span_line;

@@ -1,0 +1,318 @@
+//! The state of one connection.
+
+use std::sync::Arc;
+
+use super::held::Held;
+use super::track::{Pieces, Track};
+use super::{Sink, Stats};
+use crate::event::{Class, Close, CloseReason, ConnectionId, Data, Direction, MonoNs, Open};
+use crate::protocol::http1::Http1;
+use crate::protocol::{self, Advice, End, Exchange, Problem, Role};
+
+/// Error numbers that mean the end of a connection: from `ENETDOWN` 100 to `EHOSTUNREACH` 113, the
+/// ones that Linux gives out for sockets that were connected.
+const BROKEN: [u8; 9] = [100, 101, 102, 103, 104, 110, 111, 112, 113];
+
+/// `EPIPE`, after a reset or the end of the peer.
+const BROKEN_PIPE: u8 = 32;
+
+/// A connection, as the next stage sees it.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its number.
+    pub id: ConnectionId,
+    /// Its ends and first process; `None` when the record that told them was lost.
+    pub open: Option<Arc<Open>>,
+    /// Records of it that were lost so far.
+    pub lost: u32,
+}
+
+#[derive(Debug)]
+enum Parser {
+    /// The kernel does not know yet what it is.
+    Undecided(Held),
+    Http1(Box<Http1>),
+    /// Nothing of interest any more.
+    Done,
+}
+
+/// The TCP state became CLOSE.
+#[derive(Clone, Copy, Debug)]
+struct Closed {
+    time_ns: MonoNs,
+    reset: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    connection: Connection,
+    received: Track,
+    sent: Track,
+    parser: Parser,
+    last_ns: MonoNs,
+    closed: Option<Closed>,
+    /// A call failed because the connection was broken.
+    broken: bool,
+}
+
+impl State {
+    pub(super) fn new(id: ConnectionId, time_ns: MonoNs) -> Self {
+        Self {
+            connection: Connection { id, open: None, lost: 0 },
+            received: Track::default(),
+            sent: Track::default(),
+            parser: Parser::Undecided(Held::default()),
+            last_ns: time_ns,
+            closed: None,
+            broken: false,
+        }
+    }
+
+    pub(super) fn opened(&mut self, open: &Open) {
+        if open.from_start {
+            self.received.expect_all();
+            self.sent.expect_all();
+        }
+        self.connection.open = Some(Arc::new(open.clone()));
+        self.last_ns = self.last_ns.max(open.time_ns);
+    }
+
+    pub(super) fn last_ns(&self) -> MonoNs {
+        self.last_ns
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        match &self.parser {
+            Parser::Undecided(held) => held.memory(),
+            Parser::Http1(http1) => http1.memory(),
+            Parser::Done => 0,
+        }
+    }
+
+    pub(super) fn is_closed_since(&self, now: MonoNs, for_ns: u64) -> bool {
+        self.closed.is_some_and(|closed| now.saturating_sub(closed.time_ns) >= for_ns)
+    }
+
+    pub(super) fn data(&mut self, data: &Data<'_>, stats: &mut Stats, sink: &mut impl Sink) {
+        self.last_ns = self.last_ns.max(data.exit_ns);
+        self.note_lost(data.lost, stats);
+        if matches!(self.parser, Parser::Done) {
+            return;
+        }
+        self.decide(data.class, sink);
+        let track = match data.direction {
+            Direction::Received => &mut self.received,
+            Direction::Sent => &mut self.sent,
+        };
+        if data.length > 0 {
+            let (lost, pieces) = track.take(data);
+            stats.bytes_lost += lost;
+            self.feed(data.direction, pieces, stats, sink);
+        }
+        self.ends_of_calls(data, sink);
+    }
+
+    /// Takes in the end of the connection or of a direction. True when nothing follows.
+    pub(super) fn close(&mut self, close: &Close, stats: &mut Stats, sink: &mut impl Sink) -> bool {
+        self.last_ns = self.last_ns.max(close.time_ns);
+        if close.lost > self.connection.lost {
+            self.note_lost(close.lost, stats);
+            self.missing_at_end(close, stats, sink);
+        }
+        let reset = close.error != 0 || self.broken;
+        match close.reason {
+            CloseReason::SentEnd => self.end(End::Sent, close.time_ns, sink),
+            CloseReason::Closed => {
+                self.closed = Some(Closed { time_ns: close.time_ns, reset });
+                // Nothing can be sent any more, but what came before may still be read.
+                if !reset {
+                    self.end(End::Sent, close.time_ns, sink);
+                }
+            }
+            CloseReason::Destroyed => {
+                let at = self.closed.map_or(close.time_ns, |closed| closed.time_ns);
+                let reset = self.closed.map_or(reset, |closed| closed.reset || reset);
+                self.end(End::Both { reset }, at, sink);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The time in which bytes could be read after CLOSE is over.
+    pub(super) fn end_closed(&mut self, sink: &mut impl Sink) {
+        if let Some(closed) = self.closed {
+            self.end(End::Both { reset: closed.reset }, closed.time_ns, sink);
+        }
+    }
+
+    pub(super) fn settle(&mut self, now: MonoNs, sink: &mut impl Sink) {
+        self.with_http1(sink, |http1, sink| http1.settle(now, sink));
+    }
+
+    /// The connection is forgotten.
+    pub(super) fn abandon(&mut self, now: MonoNs, sink: &mut impl Sink) {
+        self.with_http1(sink, |http1, sink| http1.abandon(now, sink));
+        self.parser = Parser::Done;
+    }
+
+    /// Gives memory back.
+    pub(super) fn relieve(&mut self, now: MonoNs, sink: &mut impl Sink) {
+        match &mut self.parser {
+            Parser::Undecided(held) => *held = Held::default(),
+            Parser::Http1(_) => {
+                self.with_http1(sink, |http1, sink| http1.abandon(now, sink));
+            }
+            Parser::Done => {}
+        }
+    }
+
+    /// Starts the parser once the class is known, with what was held back.
+    fn decide(&mut self, class: Class, sink: &mut impl Sink) {
+        let role = match class {
+            Class::Http1Server => Role::Server,
+            Class::Http1Client => Role::Client,
+            Class::Unknown | Class::Encrypted | Class::Uninteresting => return,
+        };
+        let Parser::Undecided(held) = &mut self.parser else { return };
+        let held = std::mem::take(held);
+        self.parser = Parser::Http1(Box::new(Http1::new(role)));
+        self.with_http1(sink, |http1, sink| {
+            held.replay(|direction, piece, at| http1.piece(direction, piece, at, sink));
+        });
+    }
+
+    fn feed(
+        &mut self,
+        direction: Direction,
+        pieces: Pieces<'_>,
+        stats: &mut Stats,
+        sink: &mut impl Sink,
+    ) {
+        if let Parser::Undecided(held) = &mut self.parser {
+            let mut kept = true;
+            pieces.each(|piece, at| kept &= held.push(direction, piece, at));
+            if !kept {
+                // Not what vigie reads, or a stretch is missing: start anew with what comes.
+                *held = Held::default();
+                stats.undecided += 1;
+                self.received.rebase();
+                self.sent.rebase();
+            }
+            return;
+        }
+        self.with_http1(sink, |http1, sink| {
+            pieces.each(|piece, at| http1.piece(direction, piece, at, sink));
+        });
+    }
+
+    /// Ends that calls brought to light: a read of nothing, an error.
+    fn ends_of_calls(&mut self, data: &Data<'_>, sink: &mut impl Sink) {
+        let reset = BROKEN.contains(&data.error);
+        self.broken |= reset;
+        if reset && data.direction == Direction::Received {
+            self.end(End::Both { reset: true }, data.exit_ns, sink);
+        } else if data.error == BROKEN_PIPE {
+            // The peer is gone, but what it sent before may still be read.
+            self.broken = true;
+        } else if data.end_of_stream && data.direction == Direction::Received {
+            self.end(End::Received, data.exit_ns, sink);
+        }
+    }
+
+    fn end(&mut self, end: End, time_ns: MonoNs, sink: &mut impl Sink) {
+        self.with_http1(sink, |http1, sink| http1.end(end, time_ns, sink));
+        if matches!(end, End::Both { .. }) {
+            self.parser = Parser::Done;
+        }
+    }
+
+    fn note_lost(&mut self, lost: u32, stats: &mut Stats) {
+        let more = lost.saturating_sub(self.connection.lost);
+        if more == 0 {
+            return;
+        }
+        self.connection.lost = lost;
+        stats.records_lost += u64::from(more);
+        if let Parser::Http1(http1) = &mut self.parser {
+            http1.mark_lossy();
+        }
+    }
+
+    /// The last records of a connection were lost: its totals tell how much was in them.
+    fn missing_at_end(&mut self, close: &Close, stats: &mut Stats, sink: &mut impl Sink) {
+        let at = protocol::At {
+            enter_ns: close.time_ns,
+            exit_ns: close.time_ns,
+            unit: crate::event::Unit {
+                process: crate::event::ProcessKey { pid: 0, start_ns: 0 },
+                tid: 0,
+                goroutine: 0,
+            },
+            segment_start: false,
+            segment_end: true,
+            turn: false,
+        };
+        for (direction, missing) in [
+            (Direction::Received, self.received.missing(close.received)),
+            (Direction::Sent, self.sent.missing(close.sent)),
+        ] {
+            if missing > 0 {
+                stats.bytes_lost += missing;
+                let piece = protocol::Piece::Lost(Some(missing));
+                self.with_http1(sink, |http1, sink| http1.piece(direction, piece, &at, sink));
+            }
+        }
+    }
+
+    /// Runs the parser, if there is one, with a sink that knows the connection.
+    fn with_http1<S: Sink>(
+        &mut self,
+        sink: &mut S,
+        run: impl FnOnce(&mut Http1, &mut Adapter<'_, S>),
+    ) {
+        let Parser::Http1(http1) = &mut self.parser else { return };
+        let mut adapter = Adapter {
+            connection: &self.connection,
+            received: &self.received,
+            sent: &self.sent,
+            sink,
+        };
+        run(http1, &mut adapter);
+        if http1.is_over() && !http1.is_waiting() {
+            self.parser = Parser::Done;
+        }
+    }
+}
+
+/// The parser's sink: adds the connection and translates positions.
+struct Adapter<'a, S> {
+    connection: &'a Connection,
+    received: &'a Track,
+    sent: &'a Track,
+    sink: &'a mut S,
+}
+
+impl<S: Sink> protocol::Sink for Adapter<'_, S> {
+    fn exchange(&mut self, exchange: Exchange) {
+        self.sink.exchange(exchange, self.connection);
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        self.sink.problem(problem, self.connection);
+    }
+
+    fn advice(&mut self, advice: Advice) {
+        let advice = match advice {
+            Advice::SkipUntil(direction, position) => {
+                let track = match direction {
+                    Direction::Received => self.received,
+                    Direction::Sent => self.sent,
+                };
+                Advice::SkipUntil(direction, track.absolute(position))
+            }
+            Advice::Ignore => Advice::Ignore,
+        };
+        self.sink.advice(self.connection.id, advice);
+    }
+}

@@ -1,0 +1,199 @@
+//! A small reader of BTF, the kernel's type information (Documentation/bpf/btf.rst).
+//!
+//! aya reads BTF too, but keeps members' offsets to itself. This one answers one question: at which
+//! byte of a structure is a member, also through anonymous structures and unions.
+
+use std::path::Path;
+
+use thiserror::Error;
+
+/// Why type information could not be used.
+#[derive(Debug, Error)]
+pub enum BtfError {
+    /// The kernel shows none.
+    #[error("cannot read {path}: {source}; the kernel must be built with CONFIG_DEBUG_INFO_BTF=y")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not BTF, or damaged.
+    #[error("the kernel's type information is damaged at byte {0}")]
+    Damaged(usize),
+    /// A structure or member is not in this kernel.
+    #[error("this kernel has no `{0}`")]
+    Missing(String),
+}
+
+const MAGIC: u16 = 0xeb9f;
+
+mod kind {
+    pub(super) const INT: u32 = 1;
+    pub(super) const ARRAY: u32 = 3;
+    pub(super) const STRUCT: u32 = 4;
+    pub(super) const UNION: u32 = 5;
+    pub(super) const ENUM: u32 = 6;
+    pub(super) const TYPEDEF: u32 = 8;
+    pub(super) const VOLATILE: u32 = 9;
+    pub(super) const CONST: u32 = 10;
+    pub(super) const RESTRICT: u32 = 11;
+    pub(super) const FUNC_PROTO: u32 = 13;
+    pub(super) const VAR: u32 = 14;
+    pub(super) const DATASEC: u32 = 15;
+    pub(super) const DECL_TAG: u32 = 17;
+    pub(super) const TYPE_TAG: u32 = 18;
+    pub(super) const ENUM64: u32 = 19;
+}
+
+/// Type information of a kernel.
+pub struct Btf {
+    bytes: Vec<u8>,
+    /// Start of the strings in `bytes`.
+    strings: usize,
+    /// Start of each type in `bytes`, by type id; id 0 is void.
+    types: Vec<u32>,
+}
+
+/// How many structures may be nested in each other.
+const MAX_DEPTH: u32 = 16;
+
+impl Btf {
+    /// Reads the running kernel's.
+    pub fn of_running_kernel() -> Result<Self, BtfError> {
+        Self::from_file(Path::new("/sys/kernel/btf/vmlinux"))
+    }
+
+    /// Reads a file of raw BTF.
+    pub fn from_file(path: &Path) -> Result<Self, BtfError> {
+        let bytes = std::fs::read(path)
+            .map_err(|source| BtfError::Unreadable { path: path.display().to_string(), source })?;
+        Self::parse(bytes)
+    }
+
+    /// Takes raw BTF in the byte order of this machine.
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
+        let damaged = BtfError::Damaged(0);
+        if bytes.get(..2) != Some(&MAGIC.to_ne_bytes()) {
+            return Err(damaged);
+        }
+        let field = |at| word(&bytes, at).map(|value| value as usize);
+        let (Some(header), Some(type_offset), Some(type_length), Some(string_offset)) =
+            (field(4), field(8), field(12), field(16))
+        else {
+            return Err(damaged);
+        };
+        let mut at = header + type_offset;
+        let end = at + type_length;
+        let mut types = vec![0];
+        while at < end {
+            types.push(u32::try_from(at).map_err(|_| BtfError::Damaged(at))?);
+            let info = word(&bytes, at + 4).ok_or(BtfError::Damaged(at))?;
+            let count = (info & 0xffff) as usize;
+            at += 12
+                + match info >> 24 & 0x1f {
+                    kind::INT | kind::VAR | kind::DECL_TAG => 4,
+                    kind::ARRAY => 12,
+                    kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => 12 * count,
+                    kind::ENUM | kind::FUNC_PROTO => 8 * count,
+                    _ => 0,
+                };
+        }
+        Ok(Self { strings: header + string_offset, bytes, types })
+    }
+
+    /// Byte offset of a member, given as `structure.member` or `structure.member.member`.
+    pub fn offset_of(&self, path: &str) -> Result<u32, BtfError> {
+        let missing = || BtfError::Missing(path.to_owned());
+        let mut parts = path.split('.');
+        let structure = parts.next().ok_or_else(missing)?;
+        let mut id = self.structure(structure).ok_or_else(missing)?;
+        let mut bits = 0;
+        for name in parts {
+            let (offset, member) = self.member(id, name, MAX_DEPTH).ok_or_else(missing)?;
+            bits += offset;
+            id = member;
+        }
+        Ok(bits / 8)
+    }
+
+    /// Whether there is a type definition of this name, such as `btf_trace_sys_enter`.
+    pub fn has_typedef(&self, name: &str) -> bool {
+        (1..self.types.len()).any(|id| {
+            self.head(id).is_some_and(|(kind, _, _)| kind == kind::TYPEDEF)
+                && self.name_is(id, name)
+        })
+    }
+
+    fn structure(&self, name: &str) -> Option<usize> {
+        (1..self.types.len()).find(|&id| {
+            self.head(id).is_some_and(|(kind, count, _)| {
+                matches!(kind, kind::STRUCT | kind::UNION) && count > 0
+            }) && self.name_is(id, name)
+        })
+    }
+
+    /// Bit offset and type of a member, looked for in anonymous members too.
+    fn member(&self, id: usize, name: &str, depth: u32) -> Option<(u32, usize)> {
+        let id = self.resolve(id)?;
+        let (kind, count, has_bitfields) = self.head(id)?;
+        if !matches!(kind, kind::STRUCT | kind::UNION) || depth == 0 {
+            return None;
+        }
+        let start = *self.types.get(id)? as usize + 12;
+        for index in 0..count {
+            let at = start + index * 12;
+            let member_type = word(&self.bytes, at + 4)? as usize;
+            let offset = word(&self.bytes, at + 8)?;
+            // With bit fields in the structure the upper byte is the size in bits.
+            let offset = if has_bitfields { offset & 0x00ff_ffff } else { offset };
+            let text = self.string(word(&self.bytes, at)?)?;
+            if text == name.as_bytes() {
+                return Some((offset, member_type));
+            }
+            if text.is_empty()
+                && let Some((inner, found)) = self.member(member_type, name, depth - 1)
+            {
+                return Some((offset + inner, found));
+            }
+        }
+        None
+    }
+
+    /// Follows type definitions and qualifiers.
+    fn resolve(&self, mut id: usize) -> Option<usize> {
+        for _ in 0..MAX_DEPTH {
+            match self.head(id)?.0 {
+                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                    id = word(&self.bytes, *self.types.get(id)? as usize + 8)? as usize
+                }
+                _ => return Some(id),
+            }
+        }
+        None
+    }
+
+    /// Kind, number of members, and whether members have bit sizes.
+    fn head(&self, id: usize) -> Option<(u32, usize, bool)> {
+        let info = word(&self.bytes, *self.types.get(id).filter(|_| id > 0)? as usize + 4)?;
+        Some((info >> 24 & 0x1f, (info & 0xffff) as usize, info >> 31 == 1))
+    }
+
+    fn name_is(&self, id: usize, name: &str) -> bool {
+        self.types
+            .get(id)
+            .and_then(|&at| word(&self.bytes, at as usize))
+            .and_then(|offset| self.string(offset))
+            .is_some_and(|text| text == name.as_bytes())
+    }
+
+    fn string(&self, offset: u32) -> Option<&[u8]> {
+        let rest = self.bytes.get(self.strings + offset as usize..)?;
+        rest.split(|&byte| byte == 0).next()
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}

@@ -1,0 +1,45 @@
+//! What vigie itself costs: CPU time and memory, as the kernel accounts them.
+
+use std::fs;
+use std::time::Duration;
+
+/// CPU time of this process so far, user and system.
+pub fn cpu_time() -> Duration {
+    // Fields 14 and 15 of /proc/self/stat, in clock ticks; the name before them may hold spaces.
+    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let ticks: u64 = text
+        .rsplit_once(')')
+        .map(|(_, rest)| {
+            rest.split_ascii_whitespace()
+                .skip(11)
+                .take(2)
+                .filter_map(|field| field.parse::<u64>().ok())
+                .sum()
+        })
+        .unwrap_or(0);
+    let per_second = rustix::param::clock_ticks_per_second().max(1);
+    Duration::from_millis(ticks.saturating_mul(1000) / per_second)
+}
+
+/// Resident memory of this process in bytes.
+pub fn resident_bytes() -> u64 {
+    let text = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 =
+        text.split_ascii_whitespace().nth(1).and_then(|field| field.parse().ok()).unwrap_or(0);
+    pages.saturating_mul(u64::try_from(rustix::param::page_size()).unwrap_or(4096))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_costs_something() {
+        assert!(resident_bytes() > 100_000);
+        let begin = std::time::Instant::now();
+        while cpu_time().is_zero() && begin.elapsed() < Duration::from_secs(10) {
+            std::hint::black_box((0..100_000).sum::<u64>());
+        }
+        assert!(!cpu_time().is_zero());
+    }
+}

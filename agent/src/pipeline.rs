@@ -1,0 +1,175 @@
+//! The way of the data, on one screen.
+//!
+//! ```text
+//! event -> flow (with protocol) -> exchange -> span -> { store (metrics, graph), export, print }
+//! ```
+//!
+//! The pipeline runs on one thread and owns the state of every stage up to the span. It works in
+//! rounds: events as they come, then [`Pipeline::settle`], which hands out the spans of the round
+//! before (see [`crate::span::assemble`] for why).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::discover::host::Clock;
+use crate::event::{CloseReason, ConnectionId, Event, MonoNs};
+use crate::flow::{self, Connection, Flows};
+use crate::metrics::Store;
+use crate::protocol::{Advice, Exchange, Problem};
+use crate::span::Span;
+use crate::span::assemble::{Assembler, Identify};
+
+/// The stages between events and outputs.
+pub struct Pipeline {
+    flows: Flows,
+    findings: Findings,
+    spans: Vec<Span>,
+    outputs: Outputs,
+    expired_ns: MonoNs,
+    events: u64,
+    finished: u64,
+}
+
+/// Where finished spans go.
+pub struct Outputs {
+    /// Metrics and graph.
+    pub store: Arc<Mutex<Store>>,
+    /// Further takers, in order; the last may keep the spans. Each is called once per round.
+    pub takers: Vec<Box<dyn TakeSpans>>,
+}
+
+/// Something that takes the spans of a round.
+pub trait TakeSpans: Send {
+    /// Takes a round's spans. What is left in `spans` goes to the next taker.
+    fn take(&mut self, spans: &mut Vec<Span>);
+}
+
+/// What the flows found in this round.
+struct Findings {
+    assembler: Assembler,
+    problems: [u64; Problem::ALL.len()],
+    advice: Vec<(ConnectionId, Advice)>,
+}
+
+impl flow::Sink for Findings {
+    fn exchange(&mut self, exchange: Exchange, connection: &Connection) {
+        self.assembler.take(connection.open.clone(), exchange);
+    }
+
+    fn problem(&mut self, problem: Problem, _: &Connection) {
+        if let Some(count) = self.problems.get_mut(problem as usize) {
+            *count += 1;
+        }
+    }
+
+    fn advice(&mut self, connection: ConnectionId, advice: Advice) {
+        self.advice.push((connection, advice));
+    }
+}
+
+/// The pipeline's own figures.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// Events taken in.
+    pub events: u64,
+    /// Spans finished.
+    pub spans: u64,
+    /// Problems of parsers, in the order of [`Problem::ALL`].
+    pub problems: [u64; Problem::ALL.len()],
+    /// Connections.
+    pub flows: flow::Stats,
+    /// Connections in the table.
+    pub connections: usize,
+    /// Ends of connections that could not be kept for joining.
+    pub refused_ends: u64,
+}
+
+/// How often idle connections are looked for, in nanoseconds.
+const EXPIRE_EVERY_NS: u64 = 1_000_000_000;
+
+impl Pipeline {
+    /// A pipeline without state.
+    pub fn new(limits: flow::Limits, assembler: Assembler, outputs: Outputs) -> Self {
+        Self {
+            flows: Flows::new(limits),
+            findings: Findings {
+                assembler,
+                problems: [0; Problem::ALL.len()],
+                advice: Vec::new(),
+            },
+            spans: Vec::new(),
+            outputs,
+            expired_ns: 0,
+            events: 0,
+            finished: 0,
+        }
+    }
+
+    /// Takes in one event.
+    pub fn event(&mut self, event: &Event<'_>) {
+        self.events += 1;
+        if let Event::Open(open) = event {
+            self.findings.assembler.opened(open);
+        }
+        self.flows.event(event, &mut self.findings);
+        if let Event::Close(close) = event
+            && close.reason == CloseReason::Destroyed
+        {
+            self.findings.assembler.ended(close.connection, close.time_ns);
+        }
+    }
+
+    /// Ends a round. What the kernel may profit from is given to `advise`.
+    pub fn settle(
+        &mut self,
+        now: MonoNs,
+        clock: &Clock,
+        identify: &mut dyn Identify,
+        mut advise: impl FnMut(ConnectionId, Advice),
+    ) {
+        if now.saturating_sub(self.expired_ns) >= EXPIRE_EVERY_NS {
+            self.expired_ns = now;
+            self.flows.expire(now, &mut self.findings);
+        }
+        for (connection, advice) in self.findings.advice.drain(..) {
+            advise(connection, advice);
+        }
+        self.findings.assembler.settle(now, clock, identify, &mut self.spans);
+        self.hand_out();
+    }
+
+    /// Gives out all that is held back: nothing more comes.
+    pub fn finish(&mut self, now: MonoNs, clock: &Clock, identify: &mut dyn Identify) {
+        self.flows.flush(&mut self.findings);
+        for _ in 0..2 {
+            self.findings.assembler.settle(now, clock, identify, &mut self.spans);
+            self.hand_out();
+        }
+    }
+
+    fn hand_out(&mut self) {
+        if self.spans.is_empty() {
+            return;
+        }
+        self.finished += self.spans.len() as u64;
+        {
+            let mut store = self.outputs.store.lock().unwrap_or_else(PoisonError::into_inner);
+            self.spans.iter().for_each(|span| store.record(span));
+        }
+        for taker in &mut self.outputs.takers {
+            taker.take(&mut self.spans);
+        }
+        self.spans.clear();
+    }
+
+    /// Its own figures.
+    pub fn figures(&self) -> Figures {
+        Figures {
+            events: self.events,
+            spans: self.finished,
+            problems: self.findings.problems,
+            flows: *self.flows.stats(),
+            connections: self.flows.len(),
+            refused_ends: self.findings.assembler.refused_ends(),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Bytes from the kernel into the types of `vigie_common`, and back.
+//!
+//! The only unsafe code of the agent: both sides are `repr(C)` plain integers of one build.
+#![expect(unsafe_code, reason = "reading repr(C) records from the kernel's memory")]
+
+use std::borrow::Cow;
+
+use vigie_common::params::Params;
+use vigie_common::policy::{Hint, ProcessEntry};
+use vigie_common::record::{self, CloseReason as WireReason, Kind, data_flags, open_flags};
+
+use crate::event::{
+    Address, Class, Close, CloseReason, ConnectionId, Data, Direction, Event, Exec, Exit, Fork,
+    Open, ProcessKey, Unit,
+};
+
+/// Makes a type of `vigie_common` usable as a map value.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct Value<T: Copy>(pub(super) T);
+
+// SAFETY: `repr(C)`, integers only, without padding: 16 bytes of a u64 and two u32.
+unsafe impl aya::Pod for Value<ProcessEntry> {}
+// SAFETY: `repr(C)`, four u64.
+unsafe impl aya::Pod for Value<Hint> {}
+
+/// The bytes of the read-only global.
+pub(super) fn params_bytes(params: &Params) -> &[u8] {
+    // SAFETY: `repr(C)`, integers only, and the fields leave no padding (checked below).
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(params).cast(), size_of::<Params>()) }
+}
+
+const _: () = assert!(size_of::<Params>() % 4 == 0 && align_of::<Params>() == 8);
+
+/// Plain types that a record begins with.
+///
+/// # Safety
+/// Any bytes must be a valid value.
+unsafe trait Record: Copy {}
+// SAFETY (all six): integers and arrays of integers only.
+unsafe impl Record for record::Data {}
+// SAFETY: see above.
+unsafe impl Record for record::Open {}
+// SAFETY: see above.
+unsafe impl Record for record::Close {}
+// SAFETY: see above.
+unsafe impl Record for record::Exec {}
+// SAFETY: see above.
+unsafe impl Record for record::Fork {}
+// SAFETY: see above.
+unsafe impl Record for record::Exit {}
+
+/// The record at the start of `bytes`, and what follows it.
+fn take<T: Record>(bytes: &[u8]) -> Option<(T, &[u8])> {
+    let (head, rest) = bytes.split_at_checked(size_of::<T>())?;
+    // SAFETY: there are enough bytes, unaligned reads are asked for, any bytes are a value.
+    Some((unsafe { head.as_ptr().cast::<T>().read_unaligned() }, rest))
+}
+
+/// Decodes a record from a ring. `None` when it is none that this build writes.
+pub(super) fn decode(bytes: &[u8]) -> Option<Event<'_>> {
+    let kind = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?);
+    if kind == Kind::Data as u32 {
+        take(bytes).and_then(|(header, payload)| data(&header, payload)).map(Event::Data)
+    } else if kind == Kind::Open as u32 {
+        take(bytes).map(|(record, _)| Event::Open(open(&record)))
+    } else if kind == Kind::Close as u32 {
+        take(bytes).and_then(|(record, _)| close(&record)).map(Event::Close)
+    } else if kind == Kind::Exec as u32 {
+        take(bytes).map(|(record, _)| Event::Exec(exec(&record)))
+    } else if kind == Kind::Fork as u32 {
+        take(bytes).map(|(record, _): (record::Fork, _)| {
+            Event::Fork(Fork {
+                process: key(record.tgid, record.process_start_ns),
+                parent: record.parent,
+                time_ns: record.time_ns,
+            })
+        })
+    } else if kind == Kind::Exit as u32 {
+        take(bytes).map(|(record, _): (record::Exit, _)| {
+            Event::Exit(Exit {
+                process: key(record.tgid, record.process_start_ns),
+                time_ns: record.time_ns,
+            })
+        })
+    } else {
+        None
+    }
+}
+
+fn key(pid: u32, start_ns: u64) -> ProcessKey {
+    ProcessKey { pid, start_ns }
+}
+
+fn data<'a>(header: &record::Data, payload: &'a [u8]) -> Option<Data<'a>> {
+    let (head, rest) = payload.split_at_checked(header.head as usize)?;
+    let tail = rest.get(..header.tail as usize)?;
+    Some(Data {
+        connection: ConnectionId(header.connection),
+        direction: if header.direction == 0 { Direction::Received } else { Direction::Sent },
+        class: class(header.class),
+        unit: Unit {
+            process: key(header.tgid, header.process_start_ns),
+            tid: header.tid,
+            goroutine: header.goroutine,
+        },
+        enter_ns: header.enter_ns,
+        exit_ns: header.exit_ns,
+        position: header.position,
+        length: header.length,
+        head: Cow::Borrowed(head),
+        tail: Cow::Borrowed(tail),
+        turn: header.flags & data_flags::TURN != 0,
+        end_of_stream: header.flags & data_flags::END_OF_STREAM != 0,
+        error: header.error,
+        lost: header.lost,
+    })
+}
+
+fn class(class: u8) -> Class {
+    match class {
+        0 => Class::Unknown,
+        1 => Class::Http1Server,
+        2 => Class::Http1Client,
+        3 => Class::Encrypted,
+        _ => Class::Uninteresting,
+    }
+}
+
+const AF_UNIX: u16 = 1;
+
+fn open(record: &record::Open) -> Open {
+    let (local, remote) = if record.family == AF_UNIX {
+        let path = record.path.get(..usize::from(record.path_length)).unwrap_or_default();
+        let path = unix_path(path);
+        (
+            Address::Unix { path: path.clone(), inode: record.inode },
+            Address::Unix { path, inode: record.peer_inode },
+        )
+    } else {
+        (
+            Address::inet(record.family, record.local, record.local_port),
+            Address::inet(record.family, record.remote, record.remote_port),
+        )
+    };
+    Open {
+        connection: ConnectionId(record.connection),
+        time_ns: record.time_ns,
+        process: key(record.tgid, record.process_start_ns),
+        comm: text(&record.comm),
+        from_start: record.flags & open_flags::FROM_START != 0,
+        network_namespace: record.network_namespace,
+        local,
+        remote,
+    }
+}
+
+/// A path ends at its first zero byte; an abstract name begins with one, shown as `@`.
+fn unix_path(bytes: &[u8]) -> String {
+    match bytes {
+        [0, name @ ..] => format!("@{}", String::from_utf8_lossy(name)),
+        path => text(path),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
+}
+
+fn close(record: &record::Close) -> Option<Close> {
+    let reason = if record.reason == WireReason::SentEnd as u32 {
+        CloseReason::SentEnd
+    } else if record.reason == WireReason::Closed as u32 {
+        CloseReason::Closed
+    } else if record.reason == WireReason::Destroyed as u32 {
+        CloseReason::Destroyed
+    } else {
+        return None;
+    };
+    Some(Close {
+        connection: ConnectionId(record.connection),
+        reason,
+        time_ns: record.time_ns,
+        received: record.received,
+        sent: record.sent,
+        error: record.error,
+        lost: record.lost,
+    })
+}
+
+fn exec(record: &record::Exec) -> Exec {
+    let arguments = record.arguments.get(..record.arguments_length as usize).unwrap_or_default();
+    let filename = record.filename.get(..record.filename_length as usize).unwrap_or_default();
+    Exec {
+        process: key(record.tgid, record.process_start_ns),
+        time_ns: record.time_ns,
+        filename: text(filename),
+        arguments: arguments
+            .split(|&byte| byte == 0)
+            .filter(|argument| !argument.is_empty())
+            .map(|argument| String::from_utf8_lossy(argument).into_owned())
+            .collect(),
+    }
+}

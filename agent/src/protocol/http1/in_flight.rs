@@ -1,0 +1,165 @@
+//! Requests whose response is not complete, in the order in which they were sent.
+
+use std::collections::VecDeque;
+
+use super::MAX_IN_FLIGHT;
+use super::half::Start;
+use super::head::RequestHead;
+use crate::event::MonoNs;
+use crate::protocol::{Call, Exchange, Role};
+use crate::span::Flags;
+use crate::span::http::{HttpCall, HttpError, Method};
+
+/// Length of the queue up to which its memory is kept when it runs empty.
+const KEPT_CAPACITY: usize = 4;
+
+/// A request on its way to being an exchange.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) role: Role,
+    pub(super) start_ns: MonoNs,
+    pub(super) end_ns: MonoNs,
+    pub(super) first_byte_ns: Option<MonoNs>,
+    start: Start,
+    context: Option<crate::span::TraceContext>,
+    pub(super) call: HttpCall,
+    pub(super) flags: Flags,
+    /// Its response probably went by unseen, and why.
+    pub(super) unseen: Flags,
+    /// It waits for leave to send its body.
+    pub(super) expects_continue: bool,
+}
+
+impl InFlight {
+    pub(super) fn new(role: Role, head: RequestHead, start: Start, flags: Flags) -> Self {
+        let start_ns = match role {
+            Role::Server => start.exit_ns,
+            Role::Client => start.enter_ns,
+        };
+        Self {
+            role,
+            start_ns,
+            end_ns: start_ns,
+            first_byte_ns: None,
+            start,
+            context: head.context,
+            flags,
+            unseen: Flags::none(),
+            expects_continue: head.expects_continue,
+            call: HttpCall {
+                version: head.version,
+                method: head.method,
+                path: head.path,
+                host: head.host,
+                status: None,
+                request_body: None,
+                response_body: None,
+                user_agent: head.user_agent,
+                error: None,
+            },
+        }
+    }
+
+    pub(super) fn is(&self, method: &'static str) -> bool {
+        matches!(self.call.method, Method::Known(known) if known == method)
+    }
+
+    /// As it stands.
+    pub(super) fn into_exchange(self) -> Exchange {
+        Exchange {
+            role: self.role,
+            start_ns: self.start_ns,
+            first_byte_ns: self.first_byte_ns,
+            end_ns: self.end_ns.max(self.start_ns),
+            unit: self.start.unit,
+            context: self.context,
+            flags: self.flags,
+            call: Call::Http(self.call),
+        }
+    }
+
+    /// Its response was not seen: no status is known, and no duration.
+    pub(super) fn into_unseen(mut self, why: Flags, time_ns: MonoNs) -> Exchange {
+        self.flags.set(why | Flags::DURATION_UNTRUSTED);
+        self.end_ns = time_ns;
+        self.into_exchange()
+    }
+
+    /// The connection ended before its response was whole.
+    pub(super) fn into_broken(mut self, error: HttpError, time_ns: MonoNs) -> Exchange {
+        if self.call.status.is_none() {
+            self.flags.set(Flags::NO_RESPONSE);
+        }
+        self.call.error = Some(error);
+        self.end_ns = time_ns;
+        self.into_exchange()
+    }
+}
+
+/// The queue, at most [`MAX_IN_FLIGHT`] long.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    entries: VecDeque<InFlight>,
+    /// Entries taken from the front so far.
+    taken: u64,
+    /// Requests behind the last entry for which there was no room. They are reported already;
+    /// their responses are passed over.
+    pub(super) overflow: u64,
+}
+
+impl Queue {
+    /// Whether another request finds room and its response can be told from those before.
+    pub(super) fn has_room(&self) -> bool {
+        self.overflow == 0 && self.entries.len() < MAX_IN_FLIGHT
+    }
+
+    /// Adds a request and gives its number. Ask [`Self::has_room`] first.
+    pub(super) fn push(&mut self, entry: InFlight) -> u64 {
+        self.entries.push_back(entry);
+        self.taken + self.entries.len() as u64 - 1
+    }
+
+    pub(super) fn pop(&mut self) -> Option<InFlight> {
+        let entry = self.entries.pop_front()?;
+        self.taken += 1;
+        if self.entries.is_empty() && self.entries.capacity() > KEPT_CAPACITY {
+            self.entries = VecDeque::new();
+        }
+        Some(entry)
+    }
+
+    /// Takes the front if its response went by unseen.
+    pub(super) fn pop_unseen(&mut self) -> Option<InFlight> {
+        let unseen = self.entries.front()?.unseen != Flags::none();
+        if unseen { self.pop() } else { None }
+    }
+
+    /// Number of the front, or of the next request when there is none.
+    pub(super) fn front_number(&self) -> u64 {
+        self.taken
+    }
+
+    pub(super) fn front_mut(&mut self) -> Option<&mut InFlight> {
+        self.entries.front_mut()
+    }
+
+    /// The request with that number, unless it was taken.
+    pub(super) fn numbered(&mut self, number: u64) -> Option<&mut InFlight> {
+        let index = usize::try_from(number.checked_sub(self.taken)?).ok()?;
+        self.entries.get_mut(index)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut InFlight> {
+        self.entries.iter_mut()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Memory in use besides the value itself, texts estimated.
+    pub(super) fn memory(&self) -> usize {
+        const TEXTS: usize = 128;
+        self.entries.capacity() * size_of::<InFlight>() + self.entries.len() * TEXTS
+    }
+}

@@ -1,0 +1,221 @@
+//! From exchanges to spans: who did it, on which route, in which trace, and who is at the other end.
+//!
+//! Exchanges are held back for one round of the reader. Both ends of a call on this node report
+//! through different rings, and the second end may be decoded a moment after the first has finished;
+//! one round later both are known.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::peers::Peers;
+use super::route::Routes;
+use super::{Endpoint, Flags, Process, Service, Span, SpanId, TraceId};
+use crate::discover::host::Clock;
+use crate::event::{Address, ConnectionId, MonoNs, Open, ProcessKey};
+use crate::protocol::{Call, Exchange};
+
+/// Tells who a process is.
+pub trait Identify {
+    /// The process, and which set of routes its service uses; `None` when it is not watched.
+    fn identify(&mut self, process: ProcessKey) -> Option<Identified>;
+}
+
+/// A watched process.
+#[derive(Clone, Debug)]
+pub struct Identified {
+    /// Who it is.
+    pub process: Arc<Process>,
+    /// Index into the sets of routes; 0 is the common one.
+    pub routes: usize,
+}
+
+/// An exchange that waits for its round to end.
+#[derive(Debug)]
+struct Pending {
+    exchange: Exchange,
+    open: Option<Arc<Open>>,
+}
+
+/// The stage's state.
+pub struct Assembler {
+    routes: Vec<Routes>,
+    peers: Peers,
+    /// Of this round.
+    fresh: Vec<Pending>,
+    /// Of the round before.
+    settled: Vec<Pending>,
+    random: fastrand::Rng,
+    /// Names of unix sockets, shared by the spans.
+    paths: HashSet<Arc<str>>,
+}
+
+/// Names of unix sockets that are kept for sharing.
+const MAX_PATHS: usize = 1024;
+
+impl Assembler {
+    /// `routes`: the common set first. At most `max_ends` ends of connections are kept.
+    pub fn new(routes: Vec<Routes>, max_ends: usize) -> Self {
+        Self {
+            routes,
+            peers: Peers::new(max_ends),
+            fresh: Vec::new(),
+            settled: Vec::new(),
+            random: fastrand::Rng::new(),
+            paths: HashSet::new(),
+        }
+    }
+
+    /// A connection was seen for the first time.
+    pub fn opened(&mut self, open: &Open) {
+        self.peers.seen(open, open.process);
+    }
+
+    /// A connection is over.
+    pub fn ended(&mut self, connection: ConnectionId, now: MonoNs) {
+        self.peers.ended(connection, now);
+    }
+
+    /// Takes a finished exchange of a connection.
+    pub fn take(&mut self, open: Option<Arc<Open>>, exchange: Exchange) {
+        // A connection may be handed on: the end belongs to who answers or asks on it now.
+        if let Some(open) = &open
+            && open.process != exchange.unit.process
+        {
+            self.peers.seen(open, exchange.unit.process);
+        }
+        self.fresh.push(Pending { exchange, open });
+    }
+
+    /// Ends a round: gives the spans of the round before to `spans`.
+    pub fn settle(
+        &mut self,
+        now: MonoNs,
+        clock: &Clock,
+        identify: &mut dyn Identify,
+        spans: &mut Vec<Span>,
+    ) {
+        self.peers.expire(now);
+        let mut settled = std::mem::take(&mut self.settled);
+        for pending in settled.drain(..) {
+            spans.extend(self.span(pending, clock, identify));
+        }
+        self.settled = std::mem::replace(&mut self.fresh, settled);
+    }
+
+    /// Exchanges that are held back.
+    pub fn held(&self) -> usize {
+        self.fresh.len() + self.settled.len()
+    }
+
+    /// Ends of connections that found no room.
+    pub fn refused_ends(&self) -> u64 {
+        self.peers.refused
+    }
+
+    /// Sets of routes, for their own figures.
+    pub fn routes(&self) -> &[Routes] {
+        &self.routes
+    }
+
+    fn span(
+        &mut self,
+        pending: Pending,
+        clock: &Clock,
+        identify: &mut dyn Identify,
+    ) -> Option<Span> {
+        let Pending { exchange, open } = pending;
+        let Identified { process, routes } = identify.identify(exchange.unit.process)?;
+        let (local, peer, peer_service) = match open.as_deref() {
+            Some(open) => (
+                self.endpoint(&open.local),
+                self.endpoint(&open.remote),
+                self.service_at_other_end(open, identify),
+            ),
+            None => (self.unknown(), self.unknown(), None),
+        };
+        let route = match &exchange.call {
+            Call::Http(call) => self
+                .routes
+                .get_mut(routes)
+                .and_then(|routes| routes.route(&process.service, &call.path)),
+        };
+        let (trace_id, parent_span_id) = match exchange.context {
+            Some(context) => (context.trace_id, Some(context.parent_span_id)),
+            None => (self.trace_id(), None),
+        };
+        let mut flags = exchange.flags;
+        if exchange.end_ns < exchange.start_ns {
+            flags.set(Flags::DURATION_UNTRUSTED);
+        }
+        Some(Span {
+            kind: exchange.role.into(),
+            tid: exchange.unit.tid,
+            start_unix_nano: clock.unix_nano(exchange.start_ns),
+            duration_ns: exchange.end_ns.saturating_sub(exchange.start_ns),
+            first_byte_ns: exchange
+                .first_byte_ns
+                .map(|first| first.saturating_sub(exchange.start_ns)),
+            trace_id,
+            span_id: self.span_id(),
+            parent_span_id,
+            local,
+            peer,
+            peer_service,
+            call: exchange.call,
+            route,
+            flags,
+            process,
+        })
+    }
+
+    fn service_at_other_end(
+        &self,
+        open: &Open,
+        identify: &mut dyn Identify,
+    ) -> Option<Arc<Service>> {
+        let process = self.peers.other_end(open)?;
+        identify.identify(process).map(|other| Arc::clone(&other.process.service))
+    }
+
+    fn endpoint(&mut self, address: &Address) -> Endpoint {
+        match address {
+            Address::Inet { address, port } => Endpoint::Inet(*address, *port),
+            Address::Unix { path, .. } => Endpoint::Unix(self.path(path)),
+        }
+    }
+
+    /// An end whose `Open` record was lost.
+    fn unknown(&mut self) -> Endpoint {
+        Endpoint::Unix(self.path(""))
+    }
+
+    fn path(&mut self, path: &str) -> Arc<str> {
+        if let Some(known) = self.paths.get(path) {
+            return Arc::clone(known);
+        }
+        let shared: Arc<str> = path.into();
+        if self.paths.len() < MAX_PATHS {
+            self.paths.insert(Arc::clone(&shared));
+        }
+        shared
+    }
+
+    fn trace_id(&mut self) -> TraceId {
+        loop {
+            let id = self.random.u128(..);
+            // All zero is no id (W3C Trace Context, section 3.2.2.3).
+            if id != 0 {
+                return TraceId(id.to_be_bytes());
+            }
+        }
+    }
+
+    fn span_id(&mut self) -> SpanId {
+        loop {
+            let id = self.random.u64(..);
+            if id != 0 {
+                return SpanId(id.to_be_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What is kept per connection: positions, turns, class.
+
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, generated::bpf_ktime_get_ns};
+use vigie_common::{
+    counter::Counter,
+    record::{Class, Direction},
+};
+
+use crate::{
+    kernel::read,
+    maps::{CONNECTIONS, NEXT_CONNECTION, SCRATCH, count},
+    params::offset,
+    socket::Socket,
+};
+
+/// One direction of a connection.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Half {
+    /// Bytes that went by.
+    pub(crate) position: u64,
+    /// First bytes of the turn while they are too few to be classified.
+    pub(crate) pending: u64,
+    /// When the first of them went by.
+    pub(crate) pending_ns: u64,
+    /// How many there are.
+    pub(crate) pending_length: u32,
+    /// Payload bytes that may still be copied in this turn.
+    pub(crate) budget: u32,
+}
+
+/// A connection, value of the map.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Connection {
+    pub(crate) id: u64,
+    pub(crate) inode: u64,
+    pub(crate) last_ns: u64,
+    pub(crate) received: Half,
+    pub(crate) sent: Half,
+    /// Data records that found no room.
+    pub(crate) lost: u32,
+    /// Turns without a message of a known protocol.
+    pub(crate) undecided: u32,
+    /// A [`Class`].
+    pub(crate) class: u8,
+    /// 0 before the first segment, else direction + 1.
+    pub(crate) last_direction: u8,
+    /// Whether user space knows the connection.
+    pub(crate) announced: u8,
+    /// Whether both directions were at their first byte when it was first seen.
+    pub(crate) from_start: u8,
+    pub(crate) family: u16,
+    pub(crate) reserved: u16,
+}
+
+pub(crate) const AF_UNIX: u16 = 1;
+pub(crate) const AF_INET: u16 = 2;
+pub(crate) const AF_INET6: u16 = 10;
+const SOCK_STREAM: u16 = 1;
+
+impl Connection {
+    /// The half of a direction.
+    #[inline(always)]
+    pub(crate) fn half(&mut self, direction: Direction) -> &mut Half {
+        match direction {
+            Direction::Received => &mut self.received,
+            Direction::Sent => &mut self.sent,
+        }
+    }
+
+    /// Whether bytes on it are still looked at.
+    #[inline(always)]
+    pub(crate) fn is_interesting(&self) -> bool {
+        self.class < Class::Encrypted as u8
+    }
+
+    /// Whether its messages are captured.
+    #[inline(always)]
+    pub(crate) fn is_http1(&self) -> bool {
+        self.class == Class::Http1Server as u8 || self.class == Class::Http1Client as u8
+    }
+}
+
+/// The connection of a socket, made when it is seen for the first time. `length` bytes went by in
+/// `direction` just now and are not in its positions yet.
+#[inline(always)]
+pub(crate) fn of(
+    socket: &Socket,
+    direction: Direction,
+    length: u64,
+) -> Option<&'static mut Connection> {
+    if let Some(known) = CONNECTIONS.get_ptr_mut(socket.sock) {
+        // SAFETY: map values stay valid while the program runs; concurrent programs on the same
+        // connection write other fields, or the same ones with nearly the same values.
+        let known = unsafe { &mut *known };
+        if known.inode == socket.inode {
+            return Some(known);
+        }
+    }
+    first_sight(socket, direction, length)
+}
+
+#[inline(never)]
+fn first_sight(
+    socket: &Socket,
+    direction: Direction,
+    length: u64,
+) -> Option<&'static mut Connection> {
+    let family: u16 = read(socket.sock, offset!(sock_family))?;
+    let scratch = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: the scratch belongs to this CPU, and every field is plain data.
+    let new = unsafe { &mut *scratch };
+    let counter = NEXT_CONNECTION.get_ptr_mut(0)?;
+    // SAFETY: the slot belongs to this CPU.
+    let number = unsafe {
+        *counter += 1;
+        *counter
+    };
+    // SAFETY: no arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    new.id = number << 12 | u64::from(cpu & 0xfff);
+    new.inode = socket.inode;
+    // SAFETY: no arguments.
+    new.last_ns = unsafe { bpf_ktime_get_ns() };
+    new.received = ZERO;
+    new.sent = ZERO;
+    new.lost = 0;
+    new.undecided = 0;
+    new.last_direction = 0;
+    new.announced = 0;
+    new.from_start = 0;
+    new.family = family;
+    new.reserved = 0;
+    new.class = Class::Unknown as u8;
+    let kind: u16 = read(socket.sock, offset!(sock_type))?;
+    if kind != SOCK_STREAM || !matches!(family, AF_UNIX | AF_INET | AF_INET6) {
+        new.class = Class::Uninteresting as u8;
+    } else if family == AF_UNIX {
+        // Nothing tells how much went by before; the bytes themselves must do.
+        new.from_start = 0;
+    } else {
+        new.from_start = u8::from(at_start(socket.sock, direction, length));
+    }
+    if CONNECTIONS.insert(socket.sock, &*new, 0).is_err() {
+        count(Counter::LostConnectionsFull, 1);
+        return None;
+    }
+    count(Counter::ConnectionsOpened, 1);
+    let value = CONNECTIONS.get_ptr_mut(socket.sock)?;
+    // SAFETY: as in `of`.
+    Some(unsafe { &mut *value })
+}
+
+const ZERO: Half = Half { position: 0, pending: 0, pending_ns: 0, pending_length: 0, budget: 0 };
+
+/// Whether `length` bytes in `direction` are the first that ever went over this TCP socket.
+#[inline(always)]
+fn at_start(sock: u64, direction: Direction, length: u64) -> bool {
+    let tcp = || {
+        let received: u64 = read(sock, offset!(tcp_bytes_received))?;
+        let next: u32 = read(sock, offset!(tcp_rcv_nxt))?;
+        let copied: u32 = read(sock, offset!(tcp_copied_seq))?;
+        let acknowledged: u64 = read(sock, offset!(tcp_bytes_acked))?;
+        let written: u32 = read(sock, offset!(tcp_write_seq))?;
+        let unacknowledged: u32 = read(sock, offset!(tcp_snd_una))?;
+        let taken = received.wrapping_sub(u64::from(next.wrapping_sub(copied)));
+        let given = acknowledged.wrapping_add(u64::from(written.wrapping_sub(unacknowledged)));
+        Some((taken, given))
+    };
+    let Some((taken, given)) = tcp() else { return false };
+    // SYN and FIN take one number each and are in some of these figures.
+    match direction {
+        Direction::Received => taken <= length + 1 && given <= 2,
+        Direction::Sent => given <= length + 2 && taken <= 1,
+    }
+}
+
+/// Forgets a connection.
+#[inline(always)]
+pub(crate) fn forget(sock: u64) {
+    if CONNECTIONS.remove(sock).is_ok() {
+        count(Counter::ConnectionsClosed, 1);
+    }
+}

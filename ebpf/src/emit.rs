@@ -1,0 +1,153 @@
+//! Records into the rings.
+//!
+//! A record is reserved in the smallest size class that holds its payload and the payload is read
+//! straight into it. Wake-ups are batched: the reader looks by itself every few milliseconds and is
+//! woken only when a ring fills up.
+
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::generated::{
+        bpf_probe_read_user, bpf_ringbuf_query, bpf_ringbuf_reserve, bpf_ringbuf_submit,
+    },
+};
+use vigie_common::{
+    counter::Counter,
+    record::{Data, data_flags},
+};
+
+use crate::{
+    maps::{RING0, RING1, RING2, RING3, count},
+    params::setting,
+};
+
+/// Address of the ring that the records of a connection go to.
+#[inline(always)]
+fn ring_of(connection: u64) -> *mut core::ffi::c_void {
+    // The low bits of an id are the CPU on which the connection was first seen.
+    match (connection as u32) & (setting!(rings).wrapping_sub(1)) {
+        0 => (&raw const RING0).cast_mut().cast(),
+        1 => (&raw const RING1).cast_mut().cast(),
+        2 => (&raw const RING2).cast_mut().cast(),
+        _ => (&raw const RING3).cast_mut().cast(),
+    }
+}
+
+#[inline(always)]
+fn submit(ring: *mut core::ffi::c_void, record: *mut core::ffi::c_void, urgent: bool) {
+    // SAFETY: `record` was reserved in a ring and is given up here; `ring` is a ring.
+    unsafe {
+        let filled = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA as u64);
+        let flags = if urgent || filled > u64::from(setting!(wake_bytes)) {
+            BPF_RB_FORCE_WAKEUP
+        } else {
+            BPF_RB_NO_WAKEUP
+        };
+        bpf_ringbuf_submit(record, flags as u64);
+    }
+}
+
+/// Puts a record without payload into the ring of a connection, and wakes the reader if it is
+/// urgent. Whether there was room.
+#[inline(always)]
+pub(crate) fn plain<T: Copy>(connection: u64, urgent: bool, fill: impl FnOnce(*mut T)) -> bool {
+    let ring = ring_of(connection);
+    // SAFETY: `ring` is a ring.
+    let record = unsafe { bpf_ringbuf_reserve(ring, size_of::<T>() as u64, 0) };
+    if record.is_null() {
+        count(Counter::LostRingFull, 1);
+        return false;
+    }
+    fill(record.cast());
+    submit(ring, record, urgent);
+    count(Counter::Records, 1);
+    true
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Sized<const N: usize> {
+    header: Data,
+    payload: [u8; N],
+}
+
+/// Puts a record with `length` bytes of user memory from `source` into the ring. The header's
+/// `head` or `tail` already says which bytes they are. Whether there was room.
+#[inline(never)]
+pub(crate) fn data(header: &mut Data, source: u64, length: u32) -> bool {
+    if length <= 64 {
+        sized::<64>(header, source, length)
+    } else if length <= 256 {
+        sized::<256>(header, source, length)
+    } else if length <= 1024 {
+        sized::<1024>(header, source, length)
+    } else {
+        sized::<4096>(header, source, length)
+    }
+}
+
+/// At most `N`, by instructions that the compiler cannot fold into an earlier comparison: the
+/// verifier does not connect that one with this register.
+#[inline(always)]
+fn clamp<const N: usize>(length: u32) -> u32 {
+    let mut clamped = u64::from(length);
+    // SAFETY: changes only the register that it names.
+    unsafe {
+        core::arch::asm!(
+            "if {0} <= {1} goto +1",
+            "{0} = {1}",
+            inout(reg) clamped,
+            const N,
+            options(pure, nomem, nostack)
+        );
+    }
+    clamped as u32
+}
+
+#[inline(always)]
+fn sized<const N: usize>(header: &mut Data, source: u64, length: u32) -> bool {
+    let ring = ring_of(header.connection);
+    // SAFETY: `ring` is a ring.
+    let record = unsafe { bpf_ringbuf_reserve(ring, size_of::<Sized<N>>() as u64, 0) };
+    if record.is_null() {
+        count(Counter::LostRingFull, 1);
+        return false;
+    }
+    let record = record.cast::<Sized<N>>();
+    if length > 0 {
+        let length = clamp::<N>(length);
+        // SAFETY: the helper writes at most `N` bytes into the payload of the reserved record.
+        let result = unsafe {
+            bpf_probe_read_user(
+                (&raw mut (*record).payload).cast(),
+                length,
+                source as usize as *const _,
+            )
+        };
+        if result != 0 {
+            header.flags |= data_flags::UNREADABLE;
+            header.head = 0;
+            header.tail = 0;
+            count(Counter::LostUserMemory, 1);
+        } else {
+            count(Counter::BytesCopied, u64::from(length));
+        }
+    }
+    // SAFETY: the record is reserved and large enough.
+    unsafe { (&raw mut (*record).header).write(*header) };
+    submit(ring, record.cast(), false);
+    count(Counter::Records, 1);
+    true
+}
+
+/// Puts a record whose payload is the first `head` bytes of `bytes` into the ring.
+#[inline(always)]
+pub(crate) fn small(header: &Data, bytes: u64) -> bool {
+    let header = *header;
+    plain::<Sized<8>>(header.connection, false, |record| {
+        // SAFETY: the record is reserved and large enough.
+        unsafe {
+            (&raw mut (*record).header).write(header);
+            (&raw mut (*record).payload).write(bytes.to_le_bytes());
+        }
+    })
+}

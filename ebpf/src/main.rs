@@ -1,0 +1,39 @@
+//! vigie's kernel programs.
+//!
+//! A program identifies the connection, classifies it, copies the bytes that matter and counts
+//! everything. It parses nothing beyond the first bytes of a message.
+//!
+//! - [`probes`]: one module per group of hooks, the only entry points
+//! - [`socket`]: from a file descriptor to the socket
+//! - [`connection`]: what is kept per connection, its turns and its class
+//! - [`process`]: who is watched
+//! - [`segment`]: the user memory that a call read or wrote
+//! - [`emit`]: records into the rings
+//! - [`kernel`], [`maps`], [`params`]: reading the kernel, the maps, the read-only global
+#![no_std]
+#![no_main]
+// Inline assembly for BPF is not stable yet; set-up already lets the stable compiler use `-Z`.
+#![feature(asm_experimental_arch)]
+
+mod classify;
+mod connection;
+mod emit;
+mod kernel;
+mod maps;
+mod params;
+mod probes;
+mod process;
+mod segment;
+mod socket;
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier refuses a program that can get here, so this is never reached.
+    loop {}
+}
+
+/// The helpers that vigie calls are open to GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,6 @@
+//! The entry points, one module per group of hooks.
+
+pub(crate) mod open;
+mod process;
+mod syscall;
+mod tcp;

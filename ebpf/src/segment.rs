@@ -1,0 +1,445 @@
+//! One system call's bytes on a connection: classified, then copied as far as the turn's budget
+//! goes.
+//!
+//! A *turn* is a stretch in one direction: it ends when the other direction has the word. Each turn
+//! has a budget of payload bytes, large enough for any usual message head and for pipelined
+//! messages; what lies past it is body, of which only the length and each segment's last bytes
+//! (where the end of a chunked body shows) are kept.
+
+use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_probe_read_user};
+use vigie_common::{
+    counter::Counter,
+    policy::HINT_SLOTS,
+    record::{Class, Data, Direction, Kind, MAX_PAYLOAD, TAIL_BYTES, data_flags},
+};
+
+use crate::{
+    classify::{Verdict, classify},
+    connection::{self, Connection},
+    emit,
+    kernel::read_user,
+    maps::{CONNECTIONS, HINTS, WORK, count},
+    params::setting,
+    probes,
+    socket::Socket,
+};
+
+/// Rounds of the copy loop: iovec entries and slices together.
+const MAX_ROUNDS: u32 = 48;
+
+/// Where the bytes of a call are in user memory.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Source {
+    /// Address of the bytes, or of the iovec array.
+    pub(crate) address: u64,
+    /// Entries of the iovec array; [`Source::BUFFER`] for one buffer, [`Source::NONE`] for none.
+    pub(crate) entries: u64,
+}
+
+impl Source {
+    pub(crate) const BUFFER: u64 = u64::MAX;
+    pub(crate) const NONE: u64 = u64::MAX - 1;
+}
+
+/// Who called, and when.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Caller {
+    pub(crate) tgid: u32,
+    pub(crate) tid: u32,
+    pub(crate) start_ns: u64,
+    pub(crate) enter_ns: u64,
+    pub(crate) exit_ns: u64,
+}
+
+/// The state of one call's handling.
+///
+/// It is kept in a per-CPU map and not on the stack, so that the verifier knows no value in it:
+/// every round of the copy loop then looks the same to it, and it is done after a few thousand
+/// instructions instead of a million. The system call tracepoints run with preemption off, so
+/// nobody else on this CPU uses it in between.
+#[repr(C)]
+pub(crate) struct Work {
+    pub(crate) caller: Caller,
+    pub(crate) source: Source,
+    pub(crate) total: u64,
+    pub(crate) header: Data,
+    /// Payload bytes that may still be copied.
+    budget: u64,
+    /// Bytes of the call that are still to be handled.
+    remaining: u64,
+    /// Next iovec entry.
+    entry: u64,
+    /// What is left of the current buffer.
+    base: u64,
+    length: u64,
+    /// Bytes at the end that were passed over, where the last of them end, and how many of them
+    /// are in one buffer there.
+    skipped: u64,
+    skipped_end: u64,
+    skipped_last: u64,
+    /// Records that found no room.
+    failed: u64,
+}
+
+/// The state of this CPU.
+#[inline(always)]
+pub(crate) fn work() -> Option<&'static mut Work> {
+    let work = WORK.get_ptr_mut(0)?;
+    // SAFETY: see `Work`.
+    Some(unsafe { &mut *work })
+}
+
+/// Handles `work.total` bytes that `work.caller` moved over `socket`.
+#[inline(never)]
+pub(crate) fn moved(work: &mut Work, socket: &Socket, direction: Direction) {
+    let total = work.total;
+    let Some(connection) = connection::of(socket, direction, total) else { return };
+    if !connection.is_interesting() {
+        return;
+    }
+    let mark = direction as u8 + 1;
+    let turn = connection.last_direction != mark;
+    connection.last_direction = mark;
+    connection.last_ns = work.caller.exit_ns;
+    if !connection.is_http1() && !undecided(connection, work, direction, turn) {
+        connection.half(direction).position += total;
+        return;
+    }
+    match direction {
+        Direction::Received => count(Counter::BytesReceived, total),
+        Direction::Sent => count(Counter::BytesSent, total),
+    }
+    if connection.announced == 0 {
+        announce(connection, &work.caller, socket);
+    }
+    let class = connection.class;
+    let is_request = (class == Class::Http1Server as u8) == (direction as u8 == 0);
+    let full = if is_request { setting!(request_bytes) } else { setting!(response_bytes) };
+    let hint = hint(connection.id, direction);
+    prepare(work, connection, direction, turn);
+    let half = connection.half(direction);
+    if turn
+        || half.budget < full / 2 && half.position >= hint && begins_message(&work.source, total)
+    {
+        half.budget = full;
+    }
+    let position = half.position;
+    half.position = position.wrapping_add(total);
+    work.header.position = position;
+    // What user space knows to be body is not copied.
+    work.budget = if position.wrapping_add(total) <= hint { 0 } else { u64::from(half.budget) };
+    if half.pending_length > 0 {
+        carry(work, half);
+    }
+    let before = work.budget;
+    vigie_copy(0);
+    half.budget = half.budget.saturating_sub(before.wrapping_sub(work.budget) as u32);
+    connection.lost += work.failed as u32;
+}
+
+/// Fills in the header that all records of this call share.
+#[inline(always)]
+fn prepare(work: &mut Work, connection: &Connection, direction: Direction, turn: bool) {
+    work.failed = 0;
+    let header = &mut work.header;
+    header.kind = Kind::Data as u32;
+    header.direction = direction as u8;
+    header.class = connection.class;
+    header.flags = if turn { data_flags::TURN } else { 0 };
+    header.error = 0;
+    header.connection = connection.id;
+    header.enter_ns = work.caller.enter_ns;
+    header.exit_ns = work.caller.exit_ns;
+    header.length = 0;
+    header.head = 0;
+    header.tail = 0;
+    header.lost = connection.lost;
+    header.tgid = work.caller.tgid;
+    header.tid = work.caller.tid;
+    header.process_start_ns = work.caller.start_ns;
+    header.goroutine = 0;
+}
+
+/// Copies the bytes of one call as `work` describes it.
+///
+/// A global function in the verifier's sense: checked once by itself, not at each call. Its argument
+/// is unused; it has one because a function needs a type that the verifier can check.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_copy(_: u64) -> u64 {
+    let Some(work) = work() else { return 0 };
+    let entries = work.source.entries;
+    work.remaining = work.total;
+    work.entry = 0;
+    work.base = work.source.address;
+    work.length = if entries == Source::BUFFER { work.total } else { 0 };
+    work.skipped = 0;
+    work.skipped_end = 0;
+    work.skipped_last = 0;
+    let mut round = 0;
+    while round < MAX_ROUNDS {
+        round += 1;
+        if work.remaining == 0 {
+            break;
+        }
+        if work.length == 0 {
+            if work.entry >= entries || entries >= Source::NONE {
+                break;
+            }
+            let vector = work.source.address.wrapping_add(work.entry * 16);
+            let Some([base, length]) = read_user::<[u64; 2]>(vector) else {
+                count(Counter::LostUserMemory, 1);
+                break;
+            };
+            work.entry += 1;
+            work.base = base;
+            work.length = length.min(work.remaining);
+            continue;
+        }
+        if work.budget == 0 {
+            work.skipped += work.length;
+            work.skipped_end = work.base.wrapping_add(work.length);
+            work.skipped_last = work.length;
+            work.remaining -= work.length;
+            work.length = 0;
+            continue;
+        }
+        slice(work);
+    }
+    rest(work);
+    0
+}
+
+/// Copies the next bytes of the current buffer into a record.
+#[inline(always)]
+fn slice(work: &mut Work) {
+    let take = work.length.min(work.budget).min(MAX_PAYLOAD as u64);
+    work.header.length = take as u32;
+    work.header.head = take as u32;
+    work.header.tail = 0;
+    if take == work.remaining {
+        work.header.flags |= data_flags::LAST_SLICE;
+    }
+    if !emit::data(&mut work.header, work.base, take as u32) {
+        work.failed += 1;
+        work.header.lost += 1;
+    }
+    work.header.flags &= !(data_flags::TURN | data_flags::UNREADABLE);
+    work.header.position += take;
+    work.base = work.base.wrapping_add(take);
+    work.length -= take;
+    work.remaining -= take;
+    work.budget -= take;
+}
+
+/// Reports what was passed over, with its last bytes.
+#[inline(always)]
+fn rest(work: &mut Work) {
+    if work.remaining > 0 {
+        if work.source.entries == Source::NONE {
+            count(Counter::BytesUnread, work.remaining);
+        } else if work.budget > 0 {
+            count(Counter::LostIovecBound, 1);
+        }
+        work.skipped += work.remaining;
+        work.skipped_last = 0;
+    }
+    if work.skipped > 0 {
+        let tail = work.skipped_last.min(TAIL_BYTES as u64);
+        work.header.length = work.skipped.min(u64::from(u32::MAX)) as u32;
+        work.header.head = 0;
+        work.header.tail = tail as u32;
+        work.header.flags |= data_flags::LAST_SLICE;
+        if !emit::data(&mut work.header, work.skipped_end.wrapping_sub(tail), tail as u32) {
+            work.failed += 1;
+        }
+    }
+}
+
+/// The first bytes of a turn that came in too small pieces to be classified at once go out in a
+/// record of their own, now that the connection is known.
+#[inline(always)]
+fn carry(work: &mut Work, half: &mut connection::Half) {
+    let length = half.pending_length.min(8);
+    half.pending_length = 0;
+    let header = &mut work.header;
+    let (position, flags) = (header.position, header.flags);
+    header.position = position.wrapping_sub(u64::from(length));
+    header.exit_ns = half.pending_ns;
+    header.enter_ns = 0;
+    header.length = length;
+    header.head = length;
+    header.flags |= data_flags::LAST_SLICE | data_flags::TURN;
+    if !emit::small(header, half.pending) {
+        work.failed += 1;
+    }
+    header.position = position;
+    header.exit_ns = work.caller.exit_ns;
+    header.enter_ns = work.caller.enter_ns;
+    header.flags = flags & !data_flags::TURN;
+}
+
+/// Looks at the first bytes of a turn on a connection that is not classified. Returns whether it is
+/// now known to be HTTP/1.x.
+#[inline(always)]
+fn undecided(connection: &mut Connection, work: &Work, direction: Direction, turn: bool) -> bool {
+    let total = work.total;
+    if turn {
+        connection.undecided += 1;
+        if connection.undecided > setting!(undecided_turns) {
+            connection.class = Class::Uninteresting as u8;
+            count(Counter::ConnectionsUninteresting, 1);
+            return false;
+        }
+    }
+    let half = connection.half(direction);
+    if turn {
+        half.pending_length = 0;
+        half.pending = 0;
+    } else if half.pending_length == 0 {
+        // In the middle of a turn that began with something else.
+        return false;
+    }
+    let (bytes, length) = first_bytes(&work.source, total);
+    let had = half.pending_length.min(8);
+    let bytes = if had >= 8 { half.pending } else { half.pending | bytes << (had * 8) };
+    let length = (had + length).min(8);
+    let verdict = classify(bytes, length);
+    let server = match verdict {
+        Verdict::Undecided => {
+            // More than could be looked at at once came by, and it still says nothing.
+            if u64::from(length - had) < total || length == 0 {
+                half.pending_length = 0;
+                return false;
+            }
+            if had == 0 {
+                half.pending_ns = work.caller.exit_ns;
+            }
+            half.pending = bytes;
+            half.pending_length = length;
+            return false;
+        }
+        Verdict::Request => matches!(direction, Direction::Received),
+        Verdict::Response => matches!(direction, Direction::Sent),
+        Verdict::Encrypted => {
+            connection.class = Class::Encrypted as u8;
+            count(Counter::ConnectionsEncrypted, 1);
+            return false;
+        }
+        Verdict::Other => {
+            half.pending_length = 0;
+            return false;
+        }
+    };
+    connection.class = if server { Class::Http1Server as u8 } else { Class::Http1Client as u8 };
+    true
+}
+
+/// Up to eight first bytes of a call, in the low bytes, and how many they are. A head that was put
+/// together from small iovec entries is followed over the first four.
+#[inline(always)]
+fn first_bytes(source: &Source, total: u64) -> (u64, u32) {
+    if source.entries == Source::BUFFER {
+        return few_bytes(source.address, total, 8);
+    }
+    if source.entries == Source::NONE {
+        return (0, 0);
+    }
+    let mut bytes = 0u64;
+    let mut length = 0u32;
+    let mut entry = 0u64;
+    while entry < 4 {
+        if entry >= source.entries || length >= 8 || u64::from(length) >= total {
+            break;
+        }
+        let Some(vector) = read_user::<[u64; 2]>(source.address.wrapping_add(entry * 16)) else {
+            break;
+        };
+        let available = vector[1].min(total - u64::from(length));
+        let (more, count) = few_bytes(vector[0], available, 8 - length);
+        if u64::from(count) < available.min(u64::from(8 - length)) {
+            break;
+        }
+        bytes |= more << (length * 8);
+        length += count;
+        entry += 1;
+    }
+    (bytes, length)
+}
+
+/// At most `wanted` (1 to 8) of the `available` bytes at `address`.
+#[inline(always)]
+fn few_bytes(address: u64, available: u64, wanted: u32) -> (u64, u32) {
+    if available >= 8 && wanted == 8 {
+        return read_user::<u64>(address).map_or((0, 0), |bytes| (bytes, 8));
+    }
+    let length = available.min(u64::from(wanted)) as u32 & 7;
+    let mut bytes = 0u64;
+    if length == 0 {
+        return (0, 0);
+    }
+    // SAFETY: at most seven bytes are written into eight.
+    let result = unsafe {
+        bpf_probe_read_user((&raw mut bytes).cast(), length, address as usize as *const _)
+    };
+    if result == 0 { (bytes, length) } else { (0, 0) }
+}
+
+/// Whether a call's bytes begin with the head of a message.
+#[inline(always)]
+fn begins_message(source: &Source, total: u64) -> bool {
+    let (bytes, length) = first_bytes(source, total);
+    length == 8 && matches!(classify(bytes, length), Verdict::Request | Verdict::Response)
+}
+
+/// Position below which bytes need not be copied; `u64::MAX` when none need be any more.
+#[inline(always)]
+fn hint(id: u64, direction: Direction) -> u64 {
+    let Some(slot) = HINTS.get((id as u32) & (HINT_SLOTS - 1)) else { return 0 };
+    if slot.connection != id {
+        return 0;
+    }
+    if slot.ignore != 0 {
+        return u64::MAX;
+    }
+    match direction {
+        Direction::Received => slot.skip_received,
+        Direction::Sent => slot.skip_sent,
+    }
+}
+
+/// Tells user space of a connection. Tried again with the next segment when there was no room.
+#[inline(never)]
+fn announce(connection: &mut Connection, caller: &Caller, socket: &Socket) {
+    if probes::open::emit(connection, caller, socket.sock) {
+        connection.announced = 1;
+    }
+}
+
+/// Handles the end of the stream (`error` 0) or a failed call on a connection.
+#[inline(always)]
+pub(crate) fn ended(work: &mut Work, socket: &Socket, direction: Direction, error: u8) {
+    let Some(known) = CONNECTIONS.get_ptr_mut(socket.sock) else { return };
+    // SAFETY: as in `connection::of`.
+    let connection = unsafe { &mut *known };
+    if connection.inode != socket.inode || connection.announced == 0 {
+        return;
+    }
+    prepare(work, connection, direction, false);
+    work.header.flags = data_flags::LAST_SLICE
+        | if error == 0 { data_flags::END_OF_STREAM } else { data_flags::ERROR };
+    work.header.error = error;
+    work.header.position = connection.half(direction).position;
+    if !emit::data(&mut work.header, 0, 0) {
+        connection.lost += 1;
+    }
+}
+
+/// Name of the current thread.
+#[inline(always)]
+pub(crate) fn comm(into: *mut [u8; 16]) {
+    // SAFETY: the helper writes 16 bytes.
+    unsafe { bpf_get_current_comm(into.cast(), 16) };
+}

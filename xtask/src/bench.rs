@@ -1,0 +1,167 @@
+//! `cargo xtask bench`: what vigie costs what it watches, as ratios within one invocation.
+//!
+//! Absolute figures of a shared machine mean little, so every benchmark alternates runs without
+//! and with the agent, and reports the median of the ratios of each pair.
+
+mod agent;
+mod getppid;
+mod http;
+mod keepalive;
+mod nginx;
+mod process;
+mod prometheus;
+mod receiver;
+mod report;
+mod statistics;
+mod wrk;
+
+use std::fs;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use self::getppid::Caller;
+use self::keepalive::Mode;
+use self::nginx::Page;
+use self::receiver::Kind;
+use self::report::{Machine, Outcome, Report};
+use crate::advice::Advice;
+use crate::agent::Profile;
+use crate::setup::{self, Purpose};
+use crate::workspace::Workspace;
+
+/// Arguments of `cargo xtask bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Benchmarks, or groups such as `overhead`; all when none is given
+    names: Vec<String>,
+    /// Also write the results as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Pairs of runs, one without and one with the agent
+    #[arg(long, default_value = "5")]
+    runs: NonZeroU32,
+    /// Length of a run
+    #[arg(long, default_value = "3")]
+    seconds: NonZeroU32,
+    /// Connections that wrk keeps open
+    #[arg(long, default_value = "50")]
+    connections: NonZeroU32,
+    /// Where nginx's answer comes from
+    #[arg(long, value_enum, default_value = "file")]
+    page: Page,
+    /// Who receives the spans
+    #[arg(long, value_enum, default_value = "sink")]
+    receiver: Kind,
+    /// Measure this agent instead of building the one in this checkout
+    #[arg(long, value_name = "FILE")]
+    agent: Option<PathBuf>,
+}
+
+/// What the benchmarks share.
+struct Bench {
+    runs: u32,
+    length: Duration,
+    connections: u32,
+    page: Page,
+    receiver: Kind,
+    agent: PathBuf,
+    rotel: PathBuf,
+    /// Configurations and logs of the programs started; left behind for a look.
+    folder: PathBuf,
+}
+
+type Benchmark = (&'static str, fn(&Bench, &'static str) -> Result<Outcome>);
+
+const BENCHMARKS: [Benchmark; 5] = [
+    ("overhead/nginx-keepalive", |bench, name| keepalive::measure(bench, name, Mode::Spans)),
+    ("overhead/nginx-keepalive-metrics", |bench, name| {
+        keepalive::measure(bench, name, Mode::Metrics)
+    }),
+    ("overhead/nginx-keepalive-both-ends", |bench, name| {
+        keepalive::measure(bench, name, Mode::SpansOfBothEnds)
+    }),
+    ("overhead/getppid", |bench, name| getppid::measure(bench, name, Caller::Unwatched)),
+    ("overhead/getppid-watched", |bench, name| getppid::measure(bench, name, Caller::Watched)),
+];
+
+/// `cargo xtask bench`.
+pub(crate) fn task(workspace: &Workspace, args: &Args) -> Result<()> {
+    let chosen = choose(&args.names)?;
+    setup::ensure(workspace, Purpose::Test)?;
+    let agent = if let Some(agent) = &args.agent {
+        agent.clone()
+    } else {
+        crate::agent::build(workspace, Profile::Release)?;
+        workspace.agent()
+    };
+    let folder = workspace.target().join("bench");
+    fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    let bench = Bench {
+        runs: args.runs.get(),
+        length: Duration::from_secs(u64::from(args.seconds.get())),
+        connections: args.connections.get(),
+        page: args.page,
+        receiver: args.receiver,
+        agent,
+        rotel: workspace.setup().join("venv/bin/rotel"),
+        folder,
+    };
+    let mut report = Report::new(Machine::read()?);
+    for (name, measure) in chosen {
+        eprintln!("bench: {name}");
+        report.results.push(measure(&bench, name).with_context(|| format!("bench {name}"))?);
+    }
+    print!("{report}");
+    if let Some(file) = &args.json {
+        let mut json = serde_json::to_string_pretty(&report).context("writing JSON")?;
+        json.push('\n');
+        fs::write(file, json).with_context(|| format!("writing {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// The benchmarks with these names, or in the groups of these names.
+fn choose(names: &[String]) -> Result<Vec<Benchmark>> {
+    let is_asked = |benchmark: &str, name: &str| {
+        benchmark.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    for name in names {
+        if !BENCHMARKS.iter().any(|(benchmark, _)| is_asked(benchmark, name)) {
+            let all: Vec<&str> = BENCHMARKS.iter().map(|(benchmark, _)| *benchmark).collect();
+            return Err(Advice::error(
+                format!("no benchmark is called {name}"),
+                format!("choose from: {}", all.join(", ")),
+            ));
+        }
+    }
+    let chosen = BENCHMARKS.into_iter().filter(|(benchmark, _)| {
+        names.is_empty() || names.iter().any(|name| is_asked(benchmark, name))
+    });
+    Ok(chosen.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(names: &[&str]) -> Vec<&'static str> {
+        let names: Vec<String> = names.iter().map(|&n| n.to_owned()).collect();
+        choose(&names).unwrap().into_iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn names_are_whole_and_groups_are_folders() {
+        assert_eq!(chosen(&["overhead/getppid"]), ["overhead/getppid"]);
+        assert_eq!(chosen(&["overhead"]).len(), BENCHMARKS.len());
+        assert_eq!(chosen(&[]).len(), BENCHMARKS.len());
+    }
+
+    #[test]
+    fn unknown_name_lists_the_known_ones() {
+        let error = choose(&["overhead/nginx".to_owned()]).unwrap_err();
+        assert!(crate::advice::remedy(&error).unwrap().contains("overhead/nginx-keepalive"));
+    }
+}

@@ -1,0 +1,100 @@
+//! A Python environment with rotel, an OTLP receiver that others wrote, as a wheel with a binary.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::{Context, packages, say};
+use crate::advice::Advice;
+use crate::command;
+
+const STEP: &str = "rotel";
+/// Version of the wheel; the binary inside has a numbering of its own.
+const VERSION: &str = "0.0.1a15";
+const PIP_LIMIT: Duration = Duration::from_mins(3);
+
+/// Makes sure that `target/setup/venv/bin/rotel` is there and starts.
+pub(super) fn ensure(context: &Context) -> Result<()> {
+    let venv = context.folder.join("venv");
+    let link = venv.join("bin/rotel");
+    if wheel(&venv).is_some() && starts(&link) {
+        return Ok(());
+    }
+    say(STEP, &format!("installing rotel {VERSION} from PyPI (10 MB)"));
+    let site = install(context, &venv)?;
+    // Relative, so that the link survives a checkout that is moved.
+    let below = site.strip_prefix(&venv).context("the wheel is outside of its environment")?;
+    replace_link(&Path::new("..").join(below).join("rotel/rotel-agent"), &link)?;
+    if !starts(&link) {
+        install_libpython(context, &site)?;
+    }
+    if !starts(&link) {
+        return Err(Advice::error(
+            "installed, but does not start",
+            format!("run {} --version to see what it misses", link.display()),
+        ));
+    }
+    Ok(())
+}
+
+fn starts(rotel: &Path) -> bool {
+    command::succeeds(Command::new(rotel).arg("--version"))
+}
+
+/// The folder that holds the installed wheel, if it is of the right version.
+fn wheel(venv: &Path) -> Option<PathBuf> {
+    let pythons = fs::read_dir(venv.join("lib")).ok()?;
+    pythons
+        .flatten()
+        .map(|python| python.path().join("site-packages"))
+        .find(|site| site.join(format!("rotel-{VERSION}.dist-info")).is_dir())
+}
+
+fn install(context: &Context, venv: &Path) -> Result<PathBuf> {
+    let create = || {
+        let mut python = Command::new("python3");
+        python.args(["-m", "venv", "--clear"]).arg(venv);
+        command::run(&mut python)
+    };
+    if !command::succeeds(Command::new("python3").args(["-c", "import venv, ensurepip"])) {
+        packages::install(context, &[&["python3-venv"]])?;
+    }
+    create()?;
+    let mut pip = Command::new(venv.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]);
+    command::run_within(pip.arg(format!("rotel=={VERSION}")), PIP_LIMIT)
+        .ok()
+        .and_then(|()| wheel(venv))
+        .ok_or_else(|| {
+            Advice::error(
+                format!("PyPI gave no rotel {VERSION} for this machine's Python"),
+                "see pip's message above; seen to work: CPython 3.11 on x86_64 with glibc 2.36",
+            )
+        })
+}
+
+/// The binary embeds Python and wants the shared library of the version that the wheel is for.
+fn install_libpython(context: &Context, site: &Path) -> Result<()> {
+    let python = site
+        .parent()
+        .and_then(Path::file_name)
+        .and_then(|name| name.to_str())
+        .context("the environment has no folder named for its Python")?;
+    let package = format!("lib{python}");
+    packages::install(context, &[&[&package]])
+}
+
+fn replace_link(to: &Path, link: &Path) -> Result<()> {
+    match fs::remove_file(link) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("removing {}", link.display()));
+        }
+        _ => {}
+    }
+    symlink(to, link).with_context(|| format!("linking {}", link.display()))
+}
