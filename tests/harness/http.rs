@@ -22,6 +22,22 @@ pub fn get(address: SocketAddr, target: &str) -> Result<(u16, String)> {
     Ok((code.parse()?, body.to_owned()))
 }
 
+/// Status of a POST.
+pub fn post(address: SocketAddr, target: &str, kind: &str, body: &[u8]) -> Result<u16> {
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nHost: {address}\r\nContent-Type: {kind}\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), body].concat())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    Ok(answer.split(' ').nth(1).context("no status line")?.parse()?)
+}
+
 /// A loopback address on which nothing listens at the moment.
 pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)

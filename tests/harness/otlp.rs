@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
+use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
@@ -78,7 +79,7 @@ fn serve(stream: &TcpStream, received: &Mutex<Received>) -> Result<()> {
             return Ok(());
         }
         let path = line.split(' ').nth(1).context("no request line")?.to_owned();
-        let mut length = 0;
+        let (mut length, mut is_packed) = (0, false);
         loop {
             let mut header = String::new();
             reader.read_line(&mut header)?;
@@ -86,14 +87,19 @@ fn serve(stream: &TcpStream, received: &Mutex<Received>) -> Result<()> {
             if header.is_empty() {
                 break;
             }
-            if let Some((name, value)) = header.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = value.trim().parse()?;
+            let (name, value) = header.split_once(':').context("no header")?;
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => length = value.trim().parse()?,
+                "content-encoding" => is_packed = value.trim() == "gzip",
+                _ => {}
             }
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
+        if is_packed {
+            let packed = std::mem::take(&mut body);
+            GzDecoder::new(packed.as_slice()).read_to_end(&mut body)?;
+        }
         take(&path, &body, &mut lock(received))?;
         let head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n";
         (&*stream).write_all(format!("{head}Content-Length: 0\r\n\r\n").as_bytes())?;
@@ -175,6 +181,11 @@ impl Addresses {
         Ok(Self { grpc: http::free_address()?, http: http::free_address()? })
     }
 
+    /// Where it takes HTTP.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
     /// What vigie is given as endpoint.
     pub fn endpoint(&self, protocol: Protocol) -> String {
         match protocol {
@@ -201,7 +212,7 @@ impl Receiver {
                 .args(["--otlp-http-endpoint", &addresses.http.to_string()])
                 .args(["--exporter", "otlp", "--otlp-exporter-protocol", "http"])
                 .args(["--otlp-exporter-endpoint", &format!("http://{}", sink.address)])
-                .args(["--otlp-exporter-compression", "none", "--batch-timeout", "100ms"])
+                .args(["--batch-timeout", "100ms"])
                 .arg("--pid-file")
                 .arg(folder.path().join("rotel.pid"))
                 .arg("--log-file")

@@ -136,6 +136,7 @@ impl Process {
             }
             if let Some(status) = self.child.try_wait()? {
                 // What it wrote last may still be on its way to the reader.
+                let _gone_is_good = kill_process_group(self.group, Signal::KILL);
                 self.join();
                 return found(&self.output.all())
                     .ok_or_else(|| anyhow!("{} ended ({status}): {}", self.name, self.said()));
@@ -179,15 +180,12 @@ impl Process {
 
     /// The last lines of both streams, for messages.
     pub fn said(&self) -> String {
-        let mut text = String::new();
-        for (name, lines) in [("output", &self.output), ("errors", &self.errors)] {
+        let tell = |name: &str, lines: &Lines| {
             let all = lines.all();
             let last = all.get(all.len().saturating_sub(20)..).unwrap_or_default();
-            if !last.is_empty() {
-                text.push_str(&format!("\n--- {name} ---\n{}", last.join("\n")));
-            }
-        }
-        text
+            format!("\n--- {name} ---\n{}", last.join("\n"))
+        };
+        tell("output", &self.output) + &tell("errors", &self.errors)
     }
 
     fn join(&mut self) {

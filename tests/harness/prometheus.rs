@@ -63,19 +63,16 @@ impl Samples {
 }
 
 fn sample(line: &str) -> Option<Sample> {
-    let (series, rest) = match line.split_once('{') {
-        Some((name, rest)) => {
-            let (labels, rest) = labels(rest)?;
-            ((name.to_owned(), labels), rest)
-        }
-        None => {
-            let (name, rest) = line.split_once(' ')?;
-            ((name.to_owned(), BTreeMap::new()), rest)
-        }
+    let (name, labels, rest) = if let Some((name, rest)) = line.split_once('{') {
+        let (labels, rest) = labels(rest)?;
+        (name, labels, rest)
+    } else {
+        let (name, rest) = line.split_once(' ')?;
+        (name, BTreeMap::new(), rest)
     };
     // A time stamp or an exemplar may follow the value.
     let value = rest.split_whitespace().next()?.parse().ok()?;
-    Some(Sample { name: series.0, labels: series.1, value })
+    Some(Sample { name: name.to_owned(), labels, value })
 }
 
 /// Labels up to the closing brace, and what follows it.
@@ -151,14 +148,11 @@ impl Server {
 
 /// Percent-encoding of everything that is not a letter or digit (RFC 3986, section 2.1).
 fn escape(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut escaped, byte| {
-        if byte.is_ascii_alphanumeric() {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-        escaped
-    })
+    let escape = |byte: u8| match byte {
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(escape).collect()
 }
 
 #[cfg(test)]
@@ -169,7 +163,7 @@ mod tests {
     fn samples_are_read() {
         let text = "# TYPE a counter\na_total{x=\"1\",y=\"q\\\"u}\"} 3 # {t=\"1\"} 2\nb 0.5\n";
         let samples = Samples::parse(text).unwrap();
-        assert_eq!(samples.sum("a_total", &[("y", "q\"u}")]), 3.0);
-        assert_eq!(samples.sum("b", &[]), 0.5);
+        let values = [samples.sum("a_total", &[("y", "q\"u}")]), samples.sum("b", &[])];
+        assert_eq!(format!("{values:?}"), "[3.0, 0.5]");
     }
 }

@@ -26,7 +26,7 @@ pub enum Client {
     Node,
     /// curl; the options are its.
     Curl,
-    /// ApacheBench; the options are its.
+    /// `ApacheBench`; the options are its.
     Ab,
     /// wrk.
     Wrk,

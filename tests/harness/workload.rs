@@ -247,7 +247,7 @@ pub fn curl(target: &str, path: &str, count: usize, options: &[&str]) -> Result<
     Ok(ended.output.iter().enumerate().map(exchange).collect())
 }
 
-/// ApacheBench: HTTP/1.0, with keep-alive by option, `count` requests to one path.
+/// `ApacheBench`: HTTP/1.0, with keep-alive by option, `count` requests to one path.
 pub fn ab(target: &str, path: &str, count: usize, options: &[&str]) -> Result<Vec<Exchange>> {
     let start = now()?;
     let url = format!("http://{target}{path}/0");
@@ -273,13 +273,16 @@ pub fn ab(target: &str, path: &str, count: usize, options: &[&str]) -> Result<Ve
     Uniform { pid, path: &format!("{path}/0"), start, count }.exchanges()
 }
 
+/// wrk always runs for so long, though its script stops it after a small part of it.
+const WRK_DURATION: &str = "5s";
+
 /// wrk with a script that stops it after `count` answers, over one connection: with more, some
 /// requests would be under way at the end, of which wrk says nothing.
 pub fn wrk(target: &str, path: &str, count: usize) -> Result<Vec<Exchange>> {
     let start = now()?;
     let process = Process::start(
         Command::new("wrk")
-            .args(["-t", "1", "-c", "1", "-d", "60s", "-s"])
+            .args(["-t", "1", "-c", "1", "-d", WRK_DURATION, "-s"])
             .arg(script("bounded.lua"))
             .args([&format!("http://{target}{path}/0"), "--", &count.to_string()])
             .env("OTEL_SERVICE_NAME", "client"),
@@ -289,4 +292,39 @@ pub fn wrk(target: &str, path: &str, count: usize) -> Result<Vec<Exchange>> {
     let said = format!("{count} requests in");
     ensure!(ended.output.iter().any(|line| line.contains(&said)), "wrk: {:?}", ended.output);
     Uniform { pid, path: &format!("{path}/0"), start, count }.exchanges()
+}
+
+/// A `client.py` that is connected and waits for the word to go on.
+pub struct Waiting {
+    process: Process,
+    /// Requests that it made before it waited.
+    pub before: usize,
+}
+
+impl Waiting {
+    /// Starts it: `before` requests, then it waits with its connection open.
+    pub fn start(target: &str, path: &str, before: usize, options: &[&str]) -> Result<Self> {
+        let mut command = python("client.py")?;
+        command
+            .args(["--target", target, "--path", path, "--before", &before.to_string()])
+            .args(options)
+            .env("OTEL_SERVICE_NAME", "client");
+        let mut process = Process::start(&mut command)?;
+        process.wait_output("word that it waits", |lines| {
+            lines.iter().any(|line| line.contains("\"waiting\"")).then_some(())
+        })?;
+        Ok(Self { process, before })
+    }
+
+    /// Tells it to go on.
+    pub fn go(&mut self) -> Result<()> {
+        self.process.tell("go")
+    }
+
+    /// Waits for its end; what it did after the word.
+    pub fn finish(self) -> Result<Vec<Exchange>> {
+        let ended = self.process.wait(2 * LIMIT)?;
+        ensure!(ended.status.success(), "client.py: {}: {:?}", ended.status, ended.errors);
+        Ok(exchanges(&ended.output)?.split_off(self.before))
+    }
 }

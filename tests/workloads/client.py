@@ -47,6 +47,8 @@ def options():
     parser.add_argument("--read-size", type=int, default=1 << 16)
     parser.add_argument("--before", type=int, default=0, help="requests before --wait's word")
     parser.add_argument("--wait", action="store_true", help="connect, then wait for a line on stdin")
+    parser.add_argument("--wait-inside", action="store_true",
+                        help="the same in the middle of the first request's head")
     parser.add_argument("--raw", type=int, default=0, help="send so many random bytes and no HTTP")
     parser.add_argument("--threads", type=int, default=1, help="each with its own connection")
     return parser.parse_args()
@@ -163,6 +165,10 @@ class Client:
             self.write(b"", self.body())
         elif args.body_after_response:
             self.sock.sendall(text + self.body()[:args.body // 2])
+        elif args.wait_inside and self.sent == 1:
+            self.sock.sendall(text[:20])
+            wait_for_word()
+            self.sock.sendall(text[20:])
         elif args.pipeline == 1:
             head = self.head(paths[0])
             self.write(head, self.body())
