@@ -219,3 +219,113 @@ pub fn report(problems: &[String]) -> anyhow::Result<()> {
     let shown = problems.get(..problems.len().min(SHOWN)).unwrap_or_default().join("\n");
     anyhow::bail!("{} problem(s):\n{shown}", problems.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn exchange(number: u64) -> Exchange {
+        Exchange {
+            pid: 7,
+            method: "GET".to_owned(),
+            path: format!("/plain/row/{number}"),
+            status: Some(200),
+            whole: true,
+            start: Some(number * 10 * SECOND),
+            end: Some((number * 10 + 1) * SECOND),
+            local_port: Some(80),
+            peer_port: Some(5000),
+        }
+    }
+
+    fn span(number: u64) -> Span {
+        serde_json::from_value(json!({
+            "name": "GET /plain/row/{id}", "kind": "server", "protocol": "http/1.1",
+            "service": "api", "namespace": "", "pid": 7, "tid": 8,
+            "start_unix_nano": number * 10 * SECOND + 1000, "duration_ns": SECOND / 2,
+            "status": "ok", "trace_id": format!("{:032x}", number + 1),
+            "span_id": format!("{:016x}", number + 1), "parent_span_id": null,
+            "local": {"address": "127.0.0.1", "port": 80},
+            "peer": {"address": "127.0.0.1", "port": 5000, "service": null},
+            "attributes": {
+                "http.request.method": "GET", "url.path": format!("/plain/row/{number}"),
+                "http.route": "/plain/row/{id}", "http.response.status_code": 200
+            },
+            "flags": []
+        }))
+        .unwrap()
+    }
+
+    /// Two exchanges and their spans, changed by `change`: it must be found, and told with `word`.
+    #[track_caller]
+    fn check(word: &str, change: impl FnOnce(&mut Vec<Span>)) {
+        let expected: Vec<_> = (0..2)
+            .map(|number| Expected {
+                least: Duration::from_millis(400),
+                service: Some("api".to_owned()),
+                ..Expected::new("row", Kind::Server, exchange(number))
+            })
+            .collect();
+        let mut spans = vec![span(0), span(1)];
+        change(&mut spans);
+        let problems = compare(&expected, &spans, &BTreeSet::from([7]));
+        if word.is_empty() {
+            assert_eq!(problems, Vec::<String>::new());
+        } else {
+            assert!(problems.iter().any(|problem| problem.contains(word)), "{word}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn every_difference_is_found() {
+        check("", |_| {});
+        check("", |spans| spans.reverse());
+        check("1 made, 0 counted", |spans| drop(spans.pop()));
+        check("1 made, 2 counted", |spans| spans.push(span(1)));
+        check("nobody made", |spans| spans.push(span(2)));
+        check("nobody made", |spans| spans[0].kind = Kind::Client);
+        check("spans say [Some(500)]", |spans| {
+            spans[0].attributes.insert("http.response.status_code".to_owned(), 500.into());
+        });
+        check("flagged", |spans| spans[0].flags.push("lossy".to_owned()));
+        check("should be `ok`", |spans| spans[0].status = "unset".to_owned());
+        check("shorter than", |spans| spans[0].duration_ns = SECOND / 10);
+        check("before it was asked for", |spans| spans[1].start_unix_nano = 9 * SECOND);
+        check("after it was over", |spans| spans[1].duration_ns = 9 * SECOND);
+        check("route should be", |spans| drop(spans[0].attributes.remove("http.route")));
+        check("name should be", |spans| spans[0].name = "GET".to_owned());
+        check("local port", |spans| spans[0].local.port = Some(81));
+        check("peer port", |spans| spans[0].peer.port = None);
+        check("service should be", |spans| spans[0].service = "web".to_owned());
+        check("wrong form", |spans| spans[0].span_id = "0".repeat(16));
+        check("one id", |spans| spans[0].span_id.clone_from(&span(1).span_id));
+    }
+
+    #[test]
+    fn what_is_not_whole_must_say_so() {
+        let cut = Exchange { status: None, whole: false, ..exchange(0) };
+        let check = |expected: usize, change: &dyn Fn(&mut Span)| {
+            let mut seen = span(0);
+            seen.attributes.remove("http.response.status_code");
+            change(&mut seen);
+            let expected_span = Expected::new("row", Kind::Server, cut.clone());
+            let problems = compare(&[expected_span], &[seen], &BTreeSet::from([7]));
+            assert_eq!(problems.len(), expected, "{problems:?}");
+        };
+        let error = |span: &mut Span| {
+            span.attributes.insert("error.type".to_owned(), "connection_reset".into());
+        };
+        let flag = |span: &mut Span| span.flags.push("no_response".to_owned());
+        check(2, &|_| {});
+        check(1, &error);
+        check(1, &flag);
+        check(0, &|span| {
+            error(span);
+            flag(span);
+        });
+    }
+}
