@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use vigie_tests::agent::{Agent, Options};
 use vigie_tests::compare::{Expected, compare, report};
 use vigie_tests::needs::{Need, missing};
@@ -60,8 +60,8 @@ fn client_scenario(scenario: &str, count: usize) -> Result<Vec<Expected>> {
     let mut command = python("descriptors.py")?;
     let made = logging_client(command.args([scenario, a.target(), b.target()]))?;
     let answered = wait_for(count, || Ok([a.exchanges()?, b.exchanges()?].concat()))?;
-    anyhow::ensure!(made.len() == count, "{scenario}: client made {} of {count}", made.len());
-    Ok(both_sides(scenario, made, answered))
+    ensure!(made.len() == count, "{scenario}: client made {} of {count}", made.len());
+    both_sides(scenario, made, answered)
 }
 
 fn server_scenario(scenario: &str, arguments: &[&str]) -> Result<Vec<Expected>> {
@@ -78,12 +78,28 @@ fn server_scenario(scenario: &str, arguments: &[&str]) -> Result<Vec<Expected>> 
     let answered = wait_for(CONNECTIONS * EACH, || server.exchanges())?;
     for exchange in &answered {
         let is_worker = server.pids.contains(&exchange.pid);
-        anyhow::ensure!(is_worker, "{scenario}: answered by no worker: {exchange:?}");
+        ensure!(is_worker, "{scenario}: answered by no worker: {exchange:?}");
     }
-    Ok(both_sides(scenario, made, answered))
+    both_sides(scenario, made, answered)
 }
 
-fn both_sides(scenario: &str, made: Vec<Exchange>, answered: Vec<Exchange>) -> Vec<Expected> {
+/// The spans that must be there, once the logs of both sides agree.
+fn both_sides(
+    scenario: &str,
+    made: Vec<Exchange>,
+    answered: Vec<Exchange>,
+) -> Result<Vec<Expected>> {
+    let paths = |exchanges: &[Exchange]| {
+        let mut paths: Vec<_> = exchanges
+            .iter()
+            .map(|exchange| (exchange.path.clone(), exchange.status, exchange.whole))
+            .collect();
+        paths.sort();
+        paths
+    };
+    let (asked, told) = (paths(&made), paths(&answered));
+    ensure!(asked == told, "{scenario}: client: {asked:?}\nserver: {told:?}");
     let made = made.into_iter().map(|one| Expected::new(scenario, Kind::Client, one));
-    made.chain(answered.into_iter().map(|one| Expected::new(scenario, Kind::Server, one))).collect()
+    let answered = answered.into_iter().map(|one| Expected::new(scenario, Kind::Server, one));
+    Ok(made.chain(answered).collect())
 }

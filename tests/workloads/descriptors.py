@@ -26,7 +26,15 @@ class Sequence:
         start = now()
         sock.sendall(f"GET {path} HTTP/1.1\r\nHost: descriptors\r\n\r\n".encode())
         response = Responses(sock).response("GET")
+        assert response.whole, path
         log("client", "GET", path, response.status, response.whole, start, now(), sock)
+
+
+def adopt(number):
+    """A socket object for a descriptor that came from elsewhere, with O_NONBLOCK set on it."""
+    sock = socket.socket(fileno=number)
+    sock.settimeout(30.0)
+    return sock
 
 
 def reuse(a, b):
@@ -76,7 +84,7 @@ def passed(a, _):
     child = os.fork()
     if child == 0:
         _, descriptors, _, _ = socket.recv_fds(there, 1, 1)
-        taken = socket.socket(fileno=descriptors[0])
+        taken = adopt(descriptors[0])
         for _ in range(5):
             sequence.request(taken)
         os._exit(0)
@@ -109,7 +117,6 @@ def execute(a, b):
     """The connection goes on in another program of the same process."""
     sequence = Sequence("execute")
     sock = connect(a)
-    sock.setblocking(True)
     for _ in range(3):
         sequence.request(sock)
     os.set_inheritable(sock.fileno(), True)
@@ -119,7 +126,7 @@ def execute(a, b):
 
 def executed(*_):
     sequence = Sequence("execute", first=int(sys.argv[5]))
-    sock = socket.socket(fileno=int(sys.argv[4]))
+    sock = adopt(int(sys.argv[4]))
     for _ in range(3):
         sequence.request(sock)
 
