@@ -2,4 +2,5 @@
 
 #![forbid(unsafe_code)]
 
+pub mod prometheus;
 pub mod span_line;
