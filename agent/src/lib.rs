@@ -16,4 +16,5 @@ pub mod export;
 pub mod graph;
 pub mod metrics;
 pub mod protocol;
+pub mod report;
 pub mod span;
