@@ -207,7 +207,8 @@ fn processes_are_bounded_and_the_latest_stands_for_the_service() {
 }
 
 /// What one call costs. `cargo test -p vigie --lib --config profile.test.package.vigie.opt-level=3
-/// -- --ignored --nocapture measure_a_call`: 160 ns on the project's machine.
+/// -- --ignored --nocapture measure_a_call`: about 35 ns for a known route and 250 ns for the store, edges
+/// included, on the project's machine.
 #[test]
 #[ignore = "a measurement"]
 fn measure_a_call() {
@@ -223,10 +224,10 @@ fn measure_a_call() {
         span.duration_ns += number * 100_000;
         spans.push(span);
     }
-    let first = std::sync::Arc::clone(&spans[0].process);
-    let second = std::sync::Arc::clone(&spans[1].process);
+    let first = Arc::clone(&spans[0].process);
+    let second = Arc::clone(&spans[1].process);
     for (number, span) in spans.iter_mut().enumerate() {
-        span.process = std::sync::Arc::clone(if number % 2 == 0 { &first } else { &second });
+        span.process = Arc::clone(if number % 2 == 0 { &first } else { &second });
     }
     let calls = 5_000_000;
     for what in ["route", "record"] {
