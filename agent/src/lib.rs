@@ -23,4 +23,5 @@ pub mod metrics;
 pub mod pipeline;
 pub mod probe;
 pub mod protocol;
+pub mod report;
 pub mod span;

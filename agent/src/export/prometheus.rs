@@ -1,6 +1,6 @@
 //! A snapshot as Prometheus text (exposition format 0.0.4) or `OpenMetrics` 1.0 text.
 //!
-//! Names follow OpenTelemetry's "Prometheus and OpenMetrics compatibility": dots become `_`, the
+//! Names follow OpenTelemetry's compatibility with Prometheus: dots become `_`, the
 //! unit and `_total` become suffixes. The identity of the observed service is in the labels
 //! `service_name` and `service_namespace` (absent where there is none) of each series, not in `job`
 //! and `instance`: those belong to the scrape, one endpoint speaks for many services, and the
@@ -77,6 +77,9 @@ fn histogram(
     page.sample(name, "_count", labels, Number::Whole(durations.count()));
 }
 
+/// Name, help and values of a histogram of edges.
+type Side = (&'static str, &'static str, fn(&Edge) -> &Durations);
+
 fn service_graph(page: &mut Writer, snapshot: &Snapshot) {
     const REQUEST: &str = "traces_service_graph_request_total";
     const FAILED: &str = "traces_service_graph_request_failed_total";
@@ -96,7 +99,7 @@ fn service_graph(page: &mut Writer, snapshot: &Snapshot) {
     for (labels, edge) in &edges {
         page.sample(FAILED, "", labels, Number::Whole(edge.errors));
     }
-    let sides: [(&str, &str, fn(&Edge) -> &Durations); 2] = [
+    let sides: [Side; 2] = [
         (CLIENT, "Duration of calls between two services as seen by the client.", |edge| {
             &edge.client_durations
         }),
