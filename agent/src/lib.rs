@@ -12,5 +12,6 @@
 //! recorded events.
 
 pub mod event;
+pub mod export;
 pub mod protocol;
 pub mod span;

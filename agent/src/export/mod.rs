@@ -1,0 +1,3 @@
+//! The only place that knows wire formats.
+
+pub mod otlp;
