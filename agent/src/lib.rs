@@ -13,5 +13,7 @@
 
 pub mod event;
 pub mod export;
+pub mod graph;
+pub mod metrics;
 pub mod protocol;
 pub mod span;

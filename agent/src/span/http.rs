@@ -120,7 +120,7 @@ impl HttpCall {
 }
 
 /// `error.type` of an HTTP call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ErrorType {
     /// A name from vigie's list.
     Named(&'static str),
@@ -162,7 +162,7 @@ pub(super) fn status(call: &HttpCall, kind: SpanKind) -> Status {
 }
 
 /// Host and port that the client asked for: from `Host`, else where the connection goes.
-pub fn server_address(call: &HttpCall, span: &Span) -> (ServerAddress, Option<u16>) {
+pub fn server_address<'a>(call: &'a HttpCall, span: &'a Span) -> (ServerAddress<'a>, Option<u16>) {
     let server_end = if span.kind == SpanKind::Server { &span.local } else { &span.peer };
     let end_port = match server_end {
         Endpoint::Inet(_, port) => Some(*port),
@@ -170,24 +170,24 @@ pub fn server_address(call: &HttpCall, span: &Span) -> (ServerAddress, Option<u1
     };
     if let Some(host) = call.host.as_deref().filter(|host| !host.is_empty()) {
         let (name, port) = split_host(host);
-        return (ServerAddress::Name(name.into()), port.or(end_port));
+        return (ServerAddress::Name(name), port.or(end_port));
     }
     match server_end {
         Endpoint::Inet(address, port) => (ServerAddress::Ip(*address), Some(*port)),
-        Endpoint::Unix(path) => (ServerAddress::Name(path.as_ref().into()), None),
+        Endpoint::Unix(path) => (ServerAddress::Name(path), None),
     }
 }
 
 /// `server.address`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum ServerAddress {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ServerAddress<'a> {
     /// As the client named it.
-    Name(Box<str>),
+    Name(&'a str),
     /// Where the connection goes.
     Ip(IpAddr),
 }
 
-impl std::fmt::Display for ServerAddress {
+impl std::fmt::Display for ServerAddress<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Name(name) => f.write_str(name),
@@ -245,7 +245,9 @@ pub(super) fn attributes<'a>(
     if let Some(size) = call.response_body {
         each("http.response.body.size", Value::Int(i64::try_from(size).unwrap_or(i64::MAX)));
     }
-    if let Some(error) = call.error {
-        each("error.type", Value::Str(error.name()));
+    match call.error_type(span.kind) {
+        Some(ErrorType::Named(name)) => each("error.type", Value::Str(name)),
+        Some(ErrorType::Status(status)) => each("error.type", Value::Digits(status)),
+        None => {}
     }
 }

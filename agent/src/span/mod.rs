@@ -5,8 +5,10 @@
 //! semantic conventions, when an exporter asks.
 
 pub mod http;
+#[cfg(test)]
+pub(crate) mod testing;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::protocol::{Call, Role};
@@ -162,6 +164,17 @@ pub enum Endpoint {
     Unix(Arc<str>),
 }
 
+impl std::fmt::Display for Endpoint {
+    /// `10.0.0.1:80`, `[::1]:80`, the path of a unix socket, `unix` for an unnamed one.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inet(address, port) => SocketAddr::new(*address, *port).fmt(f),
+            Self::Unix(path) if path.is_empty() => f.write_str("unix"),
+            Self::Unix(path) => f.write_str(path),
+        }
+    }
+}
+
 /// The service that a process belongs to, shared by all that its processes do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Service {
@@ -188,7 +201,7 @@ pub struct Process {
     pub container: Option<Arc<str>>,
     /// `service.version` where known.
     pub version: Option<Arc<str>>,
-    /// Further resource attributes that the process asked for (OTEL_RESOURCE_ATTRIBUTES).
+    /// Further resource attributes that the process asked for (`OTEL_RESOURCE_ATTRIBUTES`).
     pub resource: Vec<(Arc<str>, Arc<str>)>,
 }
 
@@ -234,6 +247,21 @@ pub enum Value<'a> {
     Str(&'a str),
     /// Integer.
     Int(i64),
+    /// Truth.
+    Bool(bool),
+    /// A whole number that the conventions want as text (`error.type` of a status).
+    Digits(u16),
+}
+
+impl std::fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Str(text) => f.write_str(text),
+            Self::Int(number) => number.fmt(f),
+            Self::Bool(truth) => truth.fmt(f),
+            Self::Digits(number) => number.fmt(f),
+        }
+    }
 }
 
 impl Span {

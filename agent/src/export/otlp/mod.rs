@@ -13,9 +13,11 @@
 
 #![forbid(unsafe_code)]
 
+mod convert;
 mod counters;
 mod encode;
 mod health;
+mod metrics;
 mod queue;
 mod resource;
 mod retry;
@@ -38,12 +40,13 @@ pub use self::queue::QueueLimits;
 pub use self::resource::Host;
 pub use self::retry::RetryPolicy;
 pub use self::settings::{
-    Compression, Protocol, Settings, SettingsError, SignalSettings, TlsFiles,
+    Compression, HistogramForm, Protocol, Settings, SettingsError, SignalSettings, TlsFiles,
 };
 pub use self::traces::TraceExporter;
 pub use self::transport::ConnectorError;
 
 use self::transport::{Content, Transports};
+use crate::metrics::Snapshot;
 
 /// Version of vigie, in scopes and resources.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -64,8 +67,12 @@ pub struct Otlp {
 
 impl Otlp {
     /// Starts what the settings ask for on the current tokio runtime. The receiver need not be
-    /// there yet.
-    pub fn start(settings: &Settings, host: &Host) -> Result<Self, ConnectorError> {
+    /// there yet. `snapshot` is called once per interval, and once more at the end.
+    pub fn start(
+        settings: &Settings,
+        host: &Host,
+        snapshot: impl Fn() -> Snapshot + Send + 'static,
+    ) -> Result<Self, ConnectorError> {
         let counters = Arc::new(Counters::default());
         let (closing, closed) = watch::channel(false);
         let mut transports = Transports::default();
@@ -77,6 +84,12 @@ impl Otlp {
             let worker = exporter.worker(settings, host.clone(), transport);
             tasks.push(tokio::spawn(worker.run(closed.clone())));
             traces = Some(exporter);
+        }
+        if let Some(signal) = &settings.metrics {
+            let transport = transports.try_new(Content::Metrics, signal)?;
+            let (source, shared) = (Box::new(snapshot), Arc::clone(&counters));
+            let worker = metrics::Worker::new(settings, host.clone(), source, shared, transport);
+            tasks.push(tokio::spawn(worker.run(closed)));
         }
         Ok(Self { counters, traces, tasks, closing })
     }
@@ -110,6 +123,10 @@ impl Otlp {
         if let Some(traces) = &self.traces {
             traces.clear();
         }
+        // What the task that was stopped still had.
+        let metrics = &self.counters.metrics;
+        metrics.add_dropped(DropReason::Shutdown, metrics.queued());
+        metrics.set_queued(0);
         self.counters
     }
 }

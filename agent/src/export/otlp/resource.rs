@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::{SCHEMA_URL, VERSION, wire};
+use crate::metrics::snapshot::ServiceSnapshot;
 use crate::span::{Process, Service, Value};
 
 // `opentelemetry.proto.resource.v1.Resource`.
@@ -68,6 +69,18 @@ impl Attributes {
         self.text("telemetry.distro.version", VERSION);
     }
 
+    /// Each node sends its own series of a service: without the instance's id those of two nodes
+    /// would be one.
+    fn service_on(&mut self, host: &Host) {
+        self.text("service.instance.id", host.id.as_deref().unwrap_or(&host.name));
+        self.host(host);
+    }
+
+    fn executable(&mut self, path: &str) {
+        self.text("process.executable.path", path);
+        self.text("process.executable.name", path.rsplit('/').next().unwrap_or_default());
+    }
+
     fn host(&mut self, host: &Host) {
         self.text("host.name", &host.name);
         self.text("host.id", host.id.as_deref().unwrap_or_default());
@@ -92,21 +105,39 @@ pub(super) fn of_process(process: &Process, host: &Host) -> Vec<u8> {
     attributes.text("service.instance.id", &instance);
     attributes.host(host);
     attributes.put("process.pid", Value::Int(process.pid.into()));
-    attributes.text("process.executable.path", &process.executable);
-    let name = process.executable.rsplit('/').next().unwrap_or_default();
-    attributes.text("process.executable.name", name);
+    attributes.executable(&process.executable);
     attributes.text("container.id", process.container.as_deref().unwrap_or_default());
     attributes.out
 }
 
-/// `Resource` of a service on this node, for metrics: all of its processes together.
-pub(super) fn of_service(service: &Service, language: Option<&str>, host: &Host) -> Vec<u8> {
+/// `Resource` of a service on this node, for metrics: all of its processes together. It has what
+/// they agree in, so that it stays the same while they come and go.
+pub(super) fn of_service(snapshot: &ServiceSnapshot, host: &Host) -> Vec<u8> {
     let mut attributes = Attributes::default();
-    attributes.service(service);
-    attributes.telemetry(language);
-    // Each node sends its own series of a service: without it two nodes would write to one.
-    attributes.text("service.instance.id", host.id.as_deref().unwrap_or(&host.name));
-    attributes.host(host);
+    attributes.service(&snapshot.service);
+    let Some(first) = snapshot.processes.first() else {
+        attributes.telemetry(None);
+        attributes.service_on(host);
+        return attributes.out;
+    };
+    let agreed = |same: &dyn Fn(&Process) -> bool| snapshot.processes.iter().all(|p| same(p));
+    if agreed(&|process| process.version == first.version) {
+        attributes.text("service.version", first.version.as_deref().unwrap_or_default());
+    }
+    let has_language = agreed(&|process| process.language == first.language);
+    attributes.telemetry(first.language.filter(|_| has_language));
+    for pair in &first.resource {
+        if agreed(&|process| process.resource.contains(pair)) {
+            attributes.text(&pair.0, &pair.1);
+        }
+    }
+    attributes.service_on(host);
+    if agreed(&|process| process.executable == first.executable) {
+        attributes.executable(&first.executable);
+    }
+    if agreed(&|process| process.container == first.container) {
+        attributes.text("container.id", first.container.as_deref().unwrap_or_default());
+    }
     attributes.out
 }
 

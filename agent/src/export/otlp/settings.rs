@@ -53,6 +53,16 @@ pub enum Compression {
     Gzip,
 }
 
+/// How distributions are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HistogramForm {
+    /// Counts between fixed bounds.
+    #[default]
+    Explicit,
+    /// Counts between powers of a base that fits the values.
+    Exponential,
+}
+
 /// Files for TLS, all PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TlsFiles {
@@ -92,6 +102,8 @@ pub struct Settings {
     pub trace_delay: Duration,
     /// Time between two exports of metrics (`OTEL_METRIC_EXPORT_INTERVAL`, in ms). Default 60 s.
     pub metric_interval: Duration,
+    /// Form of histograms (`OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION`).
+    pub histogram_form: HistogramForm,
     /// `service.name` of vigie itself (`OTEL_SERVICE_NAME`). Default `vigie`.
     pub service_name: String,
     /// Bounds of the queue of spans.
@@ -114,6 +126,7 @@ impl Settings {
             metrics: env.signal(Signal::Metrics, endpoint)?,
             trace_delay: DEFAULT_TRACE_DELAY,
             metric_interval: interval.unwrap_or(DEFAULT_METRIC_INTERVAL),
+            histogram_form: env.histogram_form()?,
             service_name: (env.lookup)("OTEL_SERVICE_NAME").unwrap_or_else(|| "vigie".to_owned()),
             queue: QueueLimits::default(),
             retry: RetryPolicy::default(),
@@ -238,6 +251,18 @@ impl Environment<'_> {
             "none" => Ok(Compression::None),
             "gzip" => Ok(Compression::Gzip),
             _ => Err(setting.error("write `gzip` or `none`")),
+        }
+    }
+
+    fn histogram_form(&self) -> Result<HistogramForm, SettingsError> {
+        let name = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
+        let Some(setting) = self.get(name.to_owned()) else { return Ok(HistogramForm::Explicit) };
+        match setting.value.as_str() {
+            "explicit_bucket_histogram" => Ok(HistogramForm::Explicit),
+            "base2_exponential_bucket_histogram" => Ok(HistogramForm::Exponential),
+            _ => Err(setting.error(
+                "write `explicit_bucket_histogram` or `base2_exponential_bucket_histogram`",
+            )),
         }
     }
 

@@ -16,6 +16,7 @@ const WIRE_FIXED32: u32 = 5;
 const KEY_VALUE_KEY: u32 = 1;
 const KEY_VALUE_VALUE: u32 = 2;
 const ANY_STRING: u32 = 1;
+const ANY_BOOL: u32 = 2;
 const ANY_INT: u32 = 3;
 const ANY_ARRAY: u32 = 5;
 const ARRAY_VALUES: u32 = 1;
@@ -96,6 +97,15 @@ pub(super) fn attribute(out: &mut Vec<u8>, field: u32, key: &str, value: Value<'
             delimited(out, KEY_VALUE_VALUE, any);
             integer(out, ANY_INT, number);
         }
+        Value::Bool(truth) => {
+            let any = 2;
+            delimited(out, field, field_len(key.len()) + field_len(any));
+            bytes(out, KEY_VALUE_KEY, key.as_bytes());
+            delimited(out, KEY_VALUE_VALUE, any);
+            integer(out, ANY_BOOL, truth.into());
+        }
+        // Of failed calls only: the text may cost an allocation.
+        Value::Digits(number) => attribute(out, field, key, Value::Str(&number.to_string())),
     }
 }
 

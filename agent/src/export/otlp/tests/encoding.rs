@@ -24,7 +24,7 @@ fn only(span: Span) -> Proto {
     request.resource_spans.remove(0).scope_spans.remove(0).spans.remove(0)
 }
 
-fn text(attributes: &[KeyValue]) -> Vec<String> {
+pub(super) fn text(attributes: &[KeyValue]) -> Vec<String> {
     let shown = |any: &Any| match any {
         Any::StringValue(text) => text.clone(),
         Any::IntValue(number) => number.to_string(),

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod encoding;
+mod metrics;
 mod receiver;
 mod settings;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Host, Otlp, Protocol, RetryPolicy, Settings};
+use crate::metrics::{Limits, SelfMetrics, Snapshot, Store};
 use crate::protocol::Call;
 use crate::span::http::{HttpCall, HttpVersion, Method};
 use crate::span::{Endpoint, Flags, Process, Service, Span, SpanId, SpanKind, TraceId};
@@ -82,6 +84,7 @@ fn settings(port: u16, protocol: Protocol) -> Settings {
         _ => None,
     };
     let mut settings = Settings::from_env(lookup, Some(&endpoint)).unwrap();
+    settings.metrics = None;
     settings.trace_delay = Duration::from_millis(20);
     let (initial, max) = (Duration::from_millis(10), Duration::from_millis(40));
     settings.retry = RetryPolicy { initial, max };
@@ -99,6 +102,15 @@ async fn eventually(what: &str, condition: impl Fn() -> bool) {
     panic!("never happened: {what}");
 }
 
+/// A store that has seen these spans.
+fn snapshot(spans: &[Span]) -> Snapshot {
+    let mut store = Store::new(Limits::default(), &[], 1_000);
+    for span in spans {
+        store.record(span);
+    }
+    store.snapshot(2_000, SelfMetrics::default())
+}
+
 fn start(settings: &Settings) -> Otlp {
-    Otlp::start(settings, &host()).unwrap()
+    Otlp::start(settings, &host(), || snapshot(&[])).unwrap()
 }

@@ -1,0 +1,21 @@
+//! Rate, errors and durations per service: the one store that every exporter and report reads.
+//!
+//! Alternatives turned down: the OpenTelemetry SDK's metrics (a lock and allocated attributes per
+//! call, no resource per observed service, no exact counts beside a histogram), and one histogram
+//! kind only (explicit buckets give no useful percentiles, exponential ones no exact SLO counts).
+
+#![forbid(unsafe_code)]
+
+pub mod durations;
+pub mod exponential;
+mod key;
+pub mod limits;
+pub mod own;
+mod series;
+pub mod snapshot;
+mod store;
+
+pub use limits::Limits;
+pub use own::SelfMetrics;
+pub use snapshot::Snapshot;
+pub use store::Store;

@@ -1,0 +1,206 @@
+//! One series, and the series of one service.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::durations::{Bounds, Durations};
+use super::key::Key;
+use super::limits::Limits;
+use super::snapshot::{Exemplar, Labels, Metric, Point, ServiceSnapshot};
+use crate::span::{Endpoint, Process, Service, Span, SpanKind, Status};
+
+/// Calls that share all attributes.
+#[derive(Debug)]
+pub(super) struct Series {
+    metric: Metric,
+    labels: Arc<Labels>,
+    start_unix_nano: u64,
+    last_seen: u64,
+    count: u64,
+    errors: u64,
+    untrusted: u64,
+    durations: Durations,
+    exemplars: Vec<Exemplar>,
+    peer: Option<Peer>,
+}
+
+/// Who answered last.
+#[derive(Debug)]
+enum Peer {
+    Service(Arc<Service>),
+    Endpoint(Endpoint),
+}
+
+impl Series {
+    pub(super) fn new(metric: Metric, labels: Labels, start_unix_nano: u64) -> Self {
+        Self {
+            metric,
+            labels: Arc::new(labels),
+            start_unix_nano,
+            last_seen: start_unix_nano,
+            count: 0,
+            errors: 0,
+            untrusted: 0,
+            durations: Durations::default(),
+            exemplars: Vec::new(),
+            peer: None,
+        }
+    }
+
+    pub(super) fn record(&mut self, span: &Span, end_unix_nano: u64, bounds: &Bounds) {
+        self.last_seen = self.last_seen.max(end_unix_nano);
+        self.count += 1;
+        if span.status() == Status::Error {
+            self.errors += 1;
+        }
+        if span.kind == SpanKind::Client {
+            self.meet(span);
+        }
+        if !span.duration_is_trusted() {
+            self.untrusted += 1;
+            return;
+        }
+        let bucket = self.durations.record(span.duration_ns, bounds);
+        let exemplar = Exemplar {
+            bucket,
+            value_s: span.duration_ns as f64 / 1e9,
+            time_unix_nano: end_unix_nano,
+            trace_id: span.trace_id,
+            span_id: span.span_id,
+        };
+        match self.exemplars.iter_mut().find(|known| known.bucket == bucket) {
+            Some(known) => *known = exemplar,
+            None => self.exemplars.push(exemplar),
+        }
+    }
+
+    fn meet(&mut self, span: &Span) {
+        match (&self.peer, &span.peer_service) {
+            (Some(Peer::Service(known)), Some(service)) if Arc::ptr_eq(known, service) => {}
+            (_, Some(service)) => self.peer = Some(Peer::Service(Arc::clone(service))),
+            (Some(Peer::Endpoint(known)), None) if *known == span.peer => {}
+            (_, None) => self.peer = Some(Peer::Endpoint(span.peer.clone())),
+        }
+    }
+
+    fn point(&self) -> Point {
+        Point {
+            metric: self.metric,
+            labels: Arc::clone(&self.labels),
+            start_unix_nano: self.start_unix_nano,
+            count: self.count,
+            errors: self.errors,
+            untrusted: self.untrusted,
+            durations: self.durations.clone(),
+            exemplars: self.exemplars.clone(),
+            peer: self.peer.as_ref().map(|peer| match peer {
+                Peer::Service(service) => Arc::clone(&service.name),
+                Peer::Endpoint(endpoint) => endpoint.to_string().into(),
+            }),
+        }
+    }
+}
+
+/// Everything of one service.
+#[derive(Debug)]
+pub(super) struct ServiceSeries {
+    service: Arc<Service>,
+    /// With the time of their last call; the latest to appear last.
+    processes: VecDeque<(Arc<Process>, u64)>,
+    series: HashMap<Key<Arc<str>>, Series>,
+    /// Attribute sets by metric, without overflow series.
+    sets: HashMap<Metric, usize>,
+    /// Calls with an untrusted duration, by metric; those of expired series too.
+    untrusted: HashMap<Metric, u64>,
+}
+
+impl ServiceSeries {
+    pub(super) fn new(service: Arc<Service>) -> Self {
+        Self {
+            service,
+            processes: VecDeque::new(),
+            series: HashMap::new(),
+            sets: HashMap::new(),
+            untrusted: HashMap::new(),
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, key: &Key<&str>) -> Option<&mut Series> {
+        self.series.get_mut(key)
+    }
+
+    /// Attribute sets of one metric.
+    pub(super) fn sets(&self, metric: Metric) -> usize {
+        self.sets.get(&metric).copied().unwrap_or(0)
+    }
+
+    pub(super) fn insert(&mut self, key: &Key<&str>, metric: Metric, start: u64) -> &mut Series {
+        let key = key.to_owned();
+        if !key.is_overflow() {
+            *self.sets.entry(metric).or_default() += 1;
+        }
+        let labels = key.labels();
+        self.series.entry(key).or_insert_with(|| Series::new(metric, labels, start))
+    }
+
+    pub(super) fn count_untrusted(&mut self, metric: Metric) {
+        *self.untrusted.entry(metric).or_default() += 1;
+    }
+
+    /// Remembers that a process did something.
+    pub(super) fn meet(&mut self, process: &Arc<Process>, time: u64, limits: &Limits) {
+        // Mostly the latest one, or one of a few workers.
+        let known = self.processes.iter().rposition(|(known, _)| Arc::ptr_eq(known, process));
+        if let Some((_, last_seen)) = known.and_then(|position| self.processes.get_mut(position)) {
+            *last_seen = time.max(*last_seen);
+            return;
+        }
+        // The same process with newly found properties takes the old one's place.
+        self.processes
+            .retain(|(known, _)| (known.pid, known.start_ns) != (process.pid, process.start_ns));
+        if self.processes.len() >= limits.processes_per_service {
+            self.processes.pop_front();
+        }
+        self.processes.push_back((Arc::clone(process), time));
+    }
+
+    /// Forgets what was not seen since `oldest` and returns how many series went.
+    pub(super) fn expire(&mut self, oldest: u64) -> usize {
+        let before = self.series.len();
+        let sets = &mut self.sets;
+        self.series.retain(|key, series| {
+            let keep = series.last_seen >= oldest;
+            if !keep && !key.is_overflow() {
+                let count = sets.entry(series.metric).or_default();
+                *count = count.saturating_sub(1);
+            }
+            keep
+        });
+        self.processes.retain(|(_, last_seen)| *last_seen >= oldest);
+        before - self.series.len()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    pub(super) fn untrusted(&self) -> impl Iterator<Item = (Metric, u64)> + '_ {
+        self.untrusted.iter().map(|(metric, count)| (*metric, *count))
+    }
+
+    pub(super) fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    pub(super) fn snapshot(&self) -> ServiceSnapshot {
+        let mut points: Vec<Point> = self.series.values().map(Series::point).collect();
+        points.sort_unstable_by(|a, b| (a.metric, &a.labels).cmp(&(b.metric, &b.labels)));
+        ServiceSnapshot {
+            service: Arc::clone(&self.service),
+            processes: self.processes.iter().map(|(process, _)| Arc::clone(process)).collect(),
+            points,
+        }
+    }
+}

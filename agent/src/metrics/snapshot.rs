@@ -1,0 +1,286 @@
+//! What the store holds at one time, as an owned value: the one source of OTLP metrics, the
+//! Prometheus endpoint, the live view and the report.
+//!
+//! All values are cumulative since the `start_unix_nano` beside them. A series or edge that expires
+//! and comes back starts anew with a later start.
+
+use std::sync::Arc;
+
+use super::durations::{Bounds, Durations};
+use super::own::SelfMetrics;
+use crate::span::http::ErrorType;
+use crate::span::{Process, Service, SpanId, SpanKind, TraceId, Value};
+
+/// Everything at one time.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When the store was made.
+    pub start_unix_nano: u64,
+    /// When the snapshot was made.
+    pub time_unix_nano: u64,
+    /// Bounds of the explicit buckets of every [`Durations`] in it.
+    pub bounds: Bounds,
+    /// By service, in the order of namespace and name.
+    pub services: Vec<ServiceSnapshot>,
+    /// Who calls whom, in the order of client, server, protocol.
+    pub edges: Vec<Edge>,
+    /// vigie's own figures, those of the store included.
+    pub own: SelfMetrics,
+}
+
+/// One service: a resource in OTLP.
+#[derive(Clone, Debug)]
+pub struct ServiceSnapshot {
+    /// Which one.
+    pub service: Arc<Service>,
+    /// Its processes that were seen to do something, the latest to appear last; the older ones are
+    /// forgotten past a bound.
+    pub processes: Vec<Arc<Process>>,
+    /// Its series, in a stable order.
+    pub points: Vec<Point>,
+}
+
+impl ServiceSnapshot {
+    /// The process that stands for the service in resource attributes: the latest to appear.
+    pub fn representative(&self) -> Option<&Arc<Process>> {
+        self.processes.last()
+    }
+}
+
+/// A metric of calls; its values are [`Durations`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Metric {
+    /// `http.server.request.duration`.
+    HttpServerRequestDuration,
+    /// `http.client.request.duration`.
+    HttpClientRequestDuration,
+}
+
+impl Metric {
+    /// Name by the semantic conventions.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HttpServerRequestDuration => "http.server.request.duration",
+            Self::HttpClientRequestDuration => "http.client.request.duration",
+        }
+    }
+
+    /// UCUM unit.
+    pub fn unit(self) -> &'static str {
+        "s"
+    }
+
+    /// Description by the semantic conventions.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::HttpServerRequestDuration => "Duration of HTTP server requests.",
+            Self::HttpClientRequestDuration => "Duration of HTTP client requests.",
+        }
+    }
+}
+
+/// One series: calls that share all attributes.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// Which metric it belongs to.
+    pub metric: Metric,
+    /// What its calls share.
+    pub labels: Arc<Labels>,
+    /// When it began, never before an earlier snapshot that lacked it.
+    pub start_unix_nano: u64,
+    /// Calls, exactly.
+    pub count: u64,
+    /// Calls that failed, exactly.
+    pub errors: u64,
+    /// Calls whose duration was not seen whole. They are in `count` and not in `durations`, so that
+    /// `count == untrusted + durations.count()`.
+    pub untrusted: u64,
+    /// Durations that were seen whole.
+    pub durations: Durations,
+    /// The latest traced call of each bucket, in no order.
+    pub exemplars: Vec<Exemplar>,
+    /// Client kind: who answered last, service name or address.
+    pub peer: Option<Arc<str>>,
+}
+
+/// A call that stands for its bucket.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exemplar {
+    /// Position in [`Durations::buckets`].
+    pub bucket: usize,
+    /// Its duration in seconds.
+    pub value_s: f64,
+    /// When it ended.
+    pub time_unix_nano: u64,
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// Its span.
+    pub span_id: SpanId,
+}
+
+/// What the calls of one series share.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Labels {
+    /// HTTP calls.
+    Http(HttpLabels),
+    /// All that found no room: `otel.metric.overflow` = true, and nothing else.
+    Overflow {
+        /// Kind of the calls.
+        kind: SpanKind,
+        /// `protocol` of span lines and reports.
+        protocol: &'static str,
+    },
+}
+
+/// What the HTTP calls of one series share.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HttpLabels {
+    /// Server or client.
+    pub kind: SpanKind,
+    /// `protocol` of span lines and reports. No attribute while HTTP/1.x is the only one: HTTP/2
+    /// must bring `network.protocol.version`, or two points would share one identity.
+    pub protocol: &'static str,
+    /// `http.route`.
+    pub route: Option<Arc<str>>,
+    /// `http.request.method`: a known one or `_OTHER`.
+    pub method: &'static str,
+    /// `http.response.status_code`.
+    pub status: Option<u16>,
+    /// `error.type`.
+    pub error: Option<ErrorType>,
+    /// `error.type` as text.
+    pub error_text: Option<Arc<str>>,
+    /// `url.scheme`.
+    pub scheme: &'static str,
+    /// `server.address`. Server kind: of the local end of the connection, as a client can put
+    /// anything into `Host`. Client kind: as the client named it.
+    pub server_address: Option<Arc<str>>,
+    /// `server.port`, from the same source.
+    pub server_port: Option<u16>,
+}
+
+impl Labels {
+    /// Server, client, …
+    pub fn kind(&self) -> SpanKind {
+        match self {
+            Self::Http(labels) => labels.kind,
+            Self::Overflow { kind, .. } => *kind,
+        }
+    }
+
+    /// `protocol` of span lines and reports.
+    pub fn protocol(&self) -> &'static str {
+        match self {
+            Self::Http(labels) => labels.protocol,
+            Self::Overflow { protocol, .. } => protocol,
+        }
+    }
+
+    /// Whether this is the series of all that found no room.
+    pub fn is_overflow(&self) -> bool {
+        matches!(self, Self::Overflow { .. })
+    }
+
+    /// Name of the endpoint, as spans have it: `GET /users/{id}`. `other` for the overflow.
+    pub fn endpoint(&self) -> String {
+        match self {
+            Self::Http(labels) => {
+                let method = if labels.method == "_OTHER" { "HTTP" } else { labels.method };
+                match labels.route.as_deref() {
+                    Some(route) if !route.is_empty() => format!("{method} {route}"),
+                    _ => method.to_owned(),
+                }
+            }
+            Self::Overflow { .. } => "other".to_owned(),
+        }
+    }
+
+    /// Metric attributes by the semantic conventions, given to `each` in a fixed order. Unknown
+    /// ones are absent.
+    pub fn attributes<'a>(&'a self, mut each: impl FnMut(&'static str, Value<'a>)) {
+        let labels = match self {
+            Self::Http(labels) => labels,
+            Self::Overflow { .. } => {
+                each("otel.metric.overflow", Value::Bool(true));
+                return;
+            }
+        };
+        each("http.request.method", Value::Str(labels.method));
+        if let Some(status) = labels.status {
+            each("http.response.status_code", Value::Int(status.into()));
+        }
+        if let Some(route) = &labels.route {
+            each("http.route", Value::Str(route));
+        }
+        if let Some(error) = &labels.error_text {
+            each("error.type", Value::Str(error));
+        }
+        if let Some(address) = &labels.server_address {
+            each("server.address", Value::Str(address));
+        }
+        if let Some(port) = labels.server_port {
+            each("server.port", Value::Int(port.into()));
+        }
+        each("url.scheme", Value::Str(labels.scheme));
+    }
+}
+
+/// One end of an edge.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Party {
+    /// A service on this node.
+    Service(Arc<Service>),
+    /// Somebody else, by address: `10.0.0.7:5432` for a server, without port for a client.
+    Address(Arc<str>),
+    /// All that found no room.
+    Other,
+}
+
+impl Party {
+    /// Service name, address, or `other`.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Service(service) => &service.name,
+            Self::Address(address) => address,
+            Self::Other => "other",
+        }
+    }
+
+    /// Namespace of a service, else empty.
+    pub fn namespace(&self) -> &str {
+        match self {
+            Self::Service(service) => &service.namespace,
+            Self::Address(_) | Self::Other => "",
+        }
+    }
+}
+
+/// Who calls whom.
+#[derive(Clone, Debug)]
+pub struct Edge {
+    /// Who calls.
+    pub client: Party,
+    /// Who answers.
+    pub server: Party,
+    /// `protocol` of span lines and reports.
+    pub protocol: &'static str,
+    /// When it began, never before an earlier snapshot that lacked it.
+    pub start_unix_nano: u64,
+    /// Calls, each once even when both ends were seen.
+    pub count: u64,
+    /// Calls that failed, as counted by the end that counts the call.
+    pub errors: u64,
+    /// As the client saw them.
+    pub client_durations: Durations,
+    /// As the server saw them.
+    pub server_durations: Durations,
+}
+
+impl Edge {
+    /// `connection_type` of the service graph: `virtual_node` where one end is known by address
+    /// only, else absent.
+    pub fn connection_type(&self) -> Option<&'static str> {
+        let known = |party: &Party| matches!(party, Party::Service(_));
+        (!known(&self.client) || !known(&self.server)).then_some("virtual_node")
+    }
+}

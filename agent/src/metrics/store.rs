@@ -1,0 +1,452 @@
+//! The store: spans in, snapshots out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+
+use super::durations::Bounds;
+use super::key::{self, Key};
+use super::limits::Limits;
+use super::own::{OwnKind, OwnMetric, OwnPoint, SelfMetrics};
+use super::series::ServiceSeries;
+use super::snapshot::{ServiceSnapshot, Snapshot};
+use crate::graph::Edges;
+use crate::span::{Service, Span};
+
+/// Least time between two attempts to make room by expiry.
+const EXPIRY_PAUSE_NS: u64 = 10_000_000_000;
+
+/// Rate, errors and durations of everything that was seen.
+///
+/// It reads no clock: the time is that of the spans, and the `now` of [`Store::snapshot`].
+#[derive(Debug)]
+pub struct Store {
+    limits: Limits,
+    bounds: Bounds,
+    start_unix_nano: u64,
+    /// When the latest snapshot was made: the start of what begins after it.
+    collected_unix_nano: u64,
+    expired_unix_nano: u64,
+    services: HashMap<Arc<Service>, ServiceSeries>,
+    edges: Edges,
+    series: usize,
+    expired: u64,
+    overflowed: Overflowed,
+}
+
+/// Calls that went to an overflow series, by the bound that was hit.
+#[derive(Debug, Default)]
+struct Overflowed {
+    services: u64,
+    sets_per_metric: u64,
+    series: u64,
+}
+
+impl Store {
+    /// An empty store. `thresholds` are those of SLOs, which become bounds of histograms.
+    pub fn new(limits: Limits, thresholds: &[Duration], now_unix_nano: u64) -> Self {
+        Self {
+            limits,
+            bounds: Bounds::new(thresholds),
+            start_unix_nano: now_unix_nano,
+            collected_unix_nano: now_unix_nano,
+            expired_unix_nano: now_unix_nano,
+            services: HashMap::new(),
+            edges: Edges::default(),
+            series: 0,
+            expired: 0,
+            overflowed: Overflowed::default(),
+        }
+    }
+
+    /// Takes one span into account. A span of a known series allocates nothing.
+    pub fn record(&mut self, span: &Span) {
+        let end = span.start_unix_nano.saturating_add(span.duration_ns);
+        self.edges.record(span, self.collected_unix_nano, &self.bounds, &self.limits);
+        if let Some(service) = self.services.get_mut(&*span.process.service) {
+            service.meet(&span.process, end, &self.limits);
+            if !span.duration_is_trusted() {
+                service.count_untrusted(key::metric(span));
+            }
+            if let Some(series) = service.get_mut(&Key::of(span)) {
+                series.record(span, end, &self.bounds);
+                return;
+            }
+        }
+        self.record_new(span, end);
+    }
+
+    /// The rare way: a series that is not known yet, or finds no room.
+    fn record_new(&mut self, span: &Span, end: u64) {
+        let metric = key::metric(span);
+        let full = self.series >= self.limits.series
+            || self.services.len() >= self.limits.services
+            || self
+                .services
+                .get(&*span.process.service)
+                .is_some_and(|service| service.sets(metric) >= self.limits.sets_per_metric);
+        if full && end.saturating_sub(self.expired_unix_nano) >= EXPIRY_PAUSE_NS {
+            self.expire(end);
+        }
+
+        let known = self.services.contains_key(&*span.process.service);
+        let service = if known || self.services.len() < self.limits.services {
+            Arc::clone(&span.process.service)
+        } else {
+            self.overflowed.services += 1;
+            Arc::new(Service { name: "other".into(), namespace: "".into() })
+        };
+        let turned_away = service != span.process.service;
+        let series = self
+            .services
+            .entry(Arc::clone(&service))
+            .or_insert_with(|| ServiceSeries::new(service));
+        if !known && !turned_away {
+            series.meet(&span.process, end, &self.limits);
+            if !span.duration_is_trusted() {
+                series.count_untrusted(metric);
+            }
+        }
+
+        let mut key = Key::of(span);
+        if turned_away {
+            key = Key::overflow(span);
+        } else if series.sets(metric) >= self.limits.sets_per_metric {
+            self.overflowed.sets_per_metric += 1;
+            key = Key::overflow(span);
+        } else if self.series >= self.limits.series {
+            self.overflowed.series += 1;
+            key = Key::overflow(span);
+        }
+        if let Some(overflow) = series.get_mut(&key) {
+            overflow.record(span, end, &self.bounds);
+        } else {
+            self.series += 1;
+            series.insert(&key, metric, self.collected_unix_nano).record(span, end, &self.bounds);
+        }
+    }
+
+    /// Forgets what was not seen for [`Limits::expiry`].
+    fn expire(&mut self, now_unix_nano: u64) {
+        self.expired_unix_nano = now_unix_nano;
+        let oldest = now_unix_nano.saturating_sub(self.limits.expiry_ns());
+        let mut gone = 0;
+        self.services.retain(|_, service| {
+            gone += service.expire(oldest);
+            service.len() > 0
+        });
+        self.series = self.series.saturating_sub(gone);
+        self.expired += gone as u64;
+        self.edges.expire(oldest);
+    }
+
+    /// Everything at this time, after what is too old was forgotten. `own` are the figures of the
+    /// other stages; those of the store are added.
+    pub fn snapshot(&mut self, now_unix_nano: u64, mut own: SelfMetrics) -> Snapshot {
+        self.expire(now_unix_nano);
+        self.collected_unix_nano = now_unix_nano;
+        self.add_own(&mut own);
+        let mut services: Vec<ServiceSnapshot> =
+            self.services.values().map(ServiceSeries::snapshot).collect();
+        services.sort_unstable_by(|a, b| {
+            (&a.service.namespace, &a.service.name).cmp(&(&b.service.namespace, &b.service.name))
+        });
+        Snapshot {
+            start_unix_nano: self.start_unix_nano,
+            time_unix_nano: now_unix_nano,
+            bounds: self.bounds.clone(),
+            services,
+            edges: self.edges.snapshot(),
+            own,
+        }
+    }
+
+    fn add_own(&self, own: &mut SelfMetrics) {
+        own.set(SERIES, self.series as u64);
+        own.set(SERIES_EXPIRED, self.expired);
+        for (reason, calls) in [
+            ("services", self.overflowed.services),
+            ("sets_per_metric", self.overflowed.sets_per_metric),
+            ("series", self.overflowed.series),
+        ] {
+            own.set_by(SERIES_OVERFLOWED, "reason", reason, calls);
+        }
+        own.set(EDGES, self.edges.len() as u64);
+        own.set(EDGES_EXPIRED, self.edges.expired());
+        own.set(EDGES_OVERFLOWED, self.edges.overflowed());
+
+        let mut untrusted: Vec<_> = self
+            .services
+            .values()
+            .flat_map(|service| {
+                service.untrusted().map(|(metric, calls)| (service.service(), metric, calls))
+            })
+            .collect();
+        untrusted.sort_unstable();
+        for (service, metric, calls) in untrusted {
+            let mut attributes = vec![("service.name", service.name.to_string().into())];
+            if !service.namespace.is_empty() {
+                attributes.push(("service.namespace", service.namespace.to_string().into()));
+            }
+            attributes.push(("metric", metric.name().into()));
+            own.push(OwnPoint { metric: UNTRUSTED, attributes, value: calls.into() });
+        }
+    }
+}
+
+const SERIES: OwnMetric = OwnMetric {
+    name: "vigie.series",
+    unit: "{series}",
+    description: "Series that the metrics store holds.",
+    kind: OwnKind::Gauge,
+};
+const SERIES_EXPIRED: OwnMetric = OwnMetric {
+    name: "vigie.series.expired",
+    unit: "{series}",
+    description: "Series forgotten because they were not seen any more.",
+    kind: OwnKind::Counter,
+};
+const SERIES_OVERFLOWED: OwnMetric = OwnMetric {
+    name: "vigie.series.overflowed",
+    unit: "{call}",
+    description: "Calls summed in an overflow series, by the bound that was hit.",
+    kind: OwnKind::Counter,
+};
+const EDGES: OwnMetric = OwnMetric {
+    name: "vigie.edges",
+    unit: "{edge}",
+    description: "Edges that the service graph holds.",
+    kind: OwnKind::Gauge,
+};
+const EDGES_EXPIRED: OwnMetric = OwnMetric {
+    name: "vigie.edges.expired",
+    unit: "{edge}",
+    description: "Edges forgotten because they were not seen any more.",
+    kind: OwnKind::Counter,
+};
+const EDGES_OVERFLOWED: OwnMetric = OwnMetric {
+    name: "vigie.edges.overflowed",
+    unit: "{call}",
+    description: "Calls summed in the edge `other` because there was no room.",
+    kind: OwnKind::Counter,
+};
+const UNTRUSTED: OwnMetric = OwnMetric {
+    name: "vigie.durations.untrusted",
+    unit: "{call}",
+    description: "Calls that are missing in a duration histogram, as their duration was not seen \
+                  whole.",
+    kind: OwnKind::Counter,
+};
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+    use crate::metrics::snapshot::{Labels, Point};
+    use crate::protocol::Call;
+    use crate::span::Endpoint;
+    use crate::span::testing::{START, client, process, server, untrusted};
+
+    const MINUTE: u64 = 60_000_000_000;
+
+    fn store(limits: Limits) -> Store {
+        Store::new(limits, &[], START)
+    }
+
+    fn call(span: &mut Span) -> &mut crate::span::http::HttpCall {
+        let Call::Http(call) = &mut span.call;
+        call
+    }
+
+    fn text(labels: &Labels) -> String {
+        let mut text = String::new();
+        labels.attributes(|key, value| {
+            let _ = write!(text, "{key}={value} ");
+        });
+        text.trim_end().to_owned()
+    }
+
+    fn points(store: &mut Store, now: u64) -> Vec<Point> {
+        let snapshot = store.snapshot(now, SelfMetrics::default());
+        snapshot.services.into_iter().flat_map(|service| service.points).collect()
+    }
+
+    fn own(store: &mut Store, name: &str) -> Vec<(String, f64)> {
+        let snapshot = store.snapshot(START, SelfMetrics::default());
+        let points = snapshot.own.points().iter().filter(|point| point.metric.name == name);
+        points
+            .map(|point| {
+                let attributes: Vec<&str> =
+                    point.attributes.iter().map(|(_, value)| &**value).collect();
+                (attributes.join(" "), point.value.as_f64())
+            })
+            .collect()
+    }
+
+    fn check_labels(span: &Span, expected: &str) {
+        let mut store = store(Limits::default());
+        store.record(span);
+        let points = points(&mut store, START);
+        assert_eq!(points.len(), 1);
+        assert_eq!(text(&points[0].labels), expected);
+    }
+
+    #[test]
+    fn labels_follow_the_conventions() {
+        check_labels(
+            &server("api", 200),
+            "http.request.method=GET http.response.status_code=200 http.route=/users/{id} \
+             server.address=10.0.0.1 server.port=8080 url.scheme=http",
+        );
+        check_labels(
+            &server("api", 503),
+            "http.request.method=GET http.response.status_code=503 http.route=/users/{id} \
+             error.type=503 server.address=10.0.0.1 server.port=8080 url.scheme=http",
+        );
+        check_labels(
+            &client("api", 404),
+            "http.request.method=GET http.response.status_code=404 http.route=/users/{id} \
+             error.type=404 server.address=api.example server.port=8080 url.scheme=http",
+        );
+        let mut unix = server("api", 200);
+        unix.local = Endpoint::Unix("/run/api.sock".into());
+        unix.route = None;
+        call(&mut unix).status = None;
+        call(&mut unix).method = crate::span::http::Method::from_token("BREW");
+        check_labels(
+            &unix,
+            "http.request.method=_OTHER server.address=/run/api.sock url.scheme=http",
+        );
+    }
+
+    #[test]
+    fn one_address_makes_one_series() {
+        let mut store = store(Limits::default());
+        for host in [Some("10.0.0.2:51234"), Some("10.0.0.2"), None] {
+            let mut span = client("web", 200);
+            call(&mut span).host = host.map(Into::into);
+            store.record(&span);
+        }
+        let points = points(&mut store, START);
+        assert_eq!(points.len(), 1);
+        assert_eq!(points[0].count, 3);
+        assert_eq!(points[0].peer.as_deref(), Some("10.0.0.2:51234"));
+    }
+
+    #[test]
+    fn counts_are_exact_and_untrusted_durations_stay_out() {
+        let mut store = store(Limits::default());
+        store.record(&untrusted(server("api", 500)));
+        store.record(&server("api", 500));
+        store.record(&server("api", 200));
+        let points = points(&mut store, START);
+        let figures: Vec<_> = points
+            .iter()
+            .map(|point| (point.count, point.errors, point.untrusted, point.durations.count()))
+            .collect();
+        assert_eq!(figures, [(1, 0, 0, 1), (2, 2, 1, 1)]);
+        assert_eq!(
+            own(&mut store, "vigie.durations.untrusted"),
+            [("api http.server.request.duration".to_owned(), 1.0)]
+        );
+    }
+
+    #[test]
+    fn exemplars_are_the_latest_of_each_bucket() {
+        let mut store = store(Limits::default());
+        for ms in [1, 2, 3_000, 4] {
+            let mut span = server("api", 200);
+            span.duration_ns = ms * 1_000_000;
+            store.record(&span);
+        }
+        let points = points(&mut store, START);
+        let values: Vec<_> = points[0].exemplars.iter().map(|found| found.value_s).collect();
+        assert_eq!(values, [0.004, 3.0]);
+    }
+
+    #[test]
+    fn past_the_bounds_calls_are_summed_and_counted() {
+        let mut store =
+            store(Limits { services: 2, sets_per_metric: 3, series: 6, ..Limits::default() });
+        for status in 200..210 {
+            store.record(&server("api", status));
+            store.record(&server("web", status));
+            store.record(&server("third", status));
+        }
+        let snapshot = store.snapshot(START, SelfMetrics::default());
+        let found: Vec<_> = snapshot
+            .services
+            .iter()
+            .map(|service| {
+                let overflow = service.points.iter().filter(|point| point.labels.is_overflow());
+                (
+                    service.service.name.to_string(),
+                    service.points.len(),
+                    service.points.iter().map(|point| point.count).sum::<u64>(),
+                    overflow.map(|point| point.count).sum::<u64>(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("api".to_owned(), 4, 10, 7),
+                ("other".to_owned(), 1, 10, 10),
+                ("web".to_owned(), 3, 10, 8)
+            ]
+        );
+        assert_eq!(
+            own(&mut store, "vigie.series.overflowed"),
+            [
+                ("services".to_owned(), 10.0),
+                ("sets_per_metric".to_owned(), 7.0),
+                ("series".to_owned(), 8.0)
+            ]
+        );
+    }
+
+    #[test]
+    fn series_expire_and_start_anew() {
+        let mut store = store(Limits::default());
+        store.record(&server("api", 200));
+        assert_eq!(points(&mut store, START + MINUTE)[0].start_unix_nano, START);
+        assert_eq!(points(&mut store, START + 5 * MINUTE).len(), 1);
+        assert!(points(&mut store, START + 6 * MINUTE).is_empty());
+        assert_eq!(own(&mut store, "vigie.series.expired"), [(String::new(), 1.0)]);
+        let _ = points(&mut store, START + 7 * MINUTE);
+        let mut later = server("api", 200);
+        later.start_unix_nano += 8 * MINUTE;
+        store.record(&later);
+        let again = points(&mut store, START + 9 * MINUTE);
+        assert_eq!(again[0].start_unix_nano, START + 7 * MINUTE);
+        assert_eq!(again[0].count, 1);
+    }
+
+    #[test]
+    fn a_full_store_makes_room_without_a_snapshot() {
+        let mut store = store(Limits { sets_per_metric: 1, ..Limits::default() });
+        store.record(&server("api", 200));
+        let mut later = server("api", 404);
+        later.start_unix_nano += 6 * MINUTE;
+        store.record(&later);
+        let points = points(&mut store, START + 6 * MINUTE);
+        assert_eq!(points.len(), 1);
+        assert!(!points[0].labels.is_overflow());
+    }
+
+    #[test]
+    fn processes_are_bounded_and_the_latest_stands_for_the_service() {
+        let mut store = store(Limits { processes_per_service: 2, ..Limits::default() });
+        for pid in [1, 2, 3, 2] {
+            let mut span = server("api", 200);
+            span.process = process("api", pid);
+            store.record(&span);
+        }
+        let snapshot = store.snapshot(START, SelfMetrics::default());
+        let pids: Vec<u32> = snapshot.services[0].processes.iter().map(|known| known.pid).collect();
+        assert_eq!(pids, [3, 2]);
+        assert_eq!(snapshot.services[0].representative().map(|process| process.pid), Some(2));
+    }
+}
