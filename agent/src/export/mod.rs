@@ -4,3 +4,5 @@
 
 pub mod prometheus;
 pub mod span_line;
+//! The only place that knows wire formats.
+pub mod otlp;
