@@ -1,12 +1,13 @@
 //! Who the processes behind events are: the live ones, asked of `/proc`, or those of a recorded
 //! stream.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use vigie_common::policy::ProcessPolicy;
 
-use crate::discover::{Discoverer, Hint};
+use crate::config::ServiceRule;
+use crate::discover::{Discoverer, Hint, Selection};
 use crate::event::{Event, Identity, MonoNs, Open, ProcessKey};
 use crate::span::assemble::{Identified, Identify};
 use crate::span::{Process, Service};
@@ -20,6 +21,8 @@ pub struct Live {
     capacity: usize,
     /// Processes that the kernel is to leave alone from now on.
     to_ignore: Vec<ProcessKey>,
+    /// Processes that the kernel leaves alone already.
+    ignored: HashSet<u32>,
     /// Identities that were found, for a recording; `None` when nobody records.
     found: Option<Vec<Identity>>,
 }
@@ -32,6 +35,7 @@ impl Live {
             decided: HashMap::new(),
             capacity: capacity.max(1),
             to_ignore: Vec::new(),
+            ignored: HashSet::new(),
             found: None,
         }
     }
@@ -59,8 +63,19 @@ impl Live {
         }
     }
 
+    /// Decides by other rules from now on. Returns the processes that were left alone so far; those
+    /// that still are will be named again.
+    pub fn reconfigure(&mut self, services: &[ServiceRule], selection: Selection) -> Vec<u32> {
+        self.discoverer.reconfigure(services, selection);
+        self.decided.clear();
+        let before = std::mem::take(&mut self.ignored);
+        self.scan();
+        before.into_iter().collect()
+    }
+
     /// Processes to leave alone, found since the last call.
     pub fn take_ignored(&mut self) -> Vec<ProcessKey> {
+        self.ignored.extend(self.to_ignore.iter().map(|process| process.pid));
         std::mem::take(&mut self.to_ignore)
     }
 
@@ -74,7 +89,10 @@ impl Live {
                 self.decided.remove(&exec.process);
             }
             Event::Fork(fork) => self.discoverer.fork(fork),
-            Event::Exit(exit) => self.discoverer.exit(exit),
+            Event::Exit(exit) => {
+                self.discoverer.exit(exit);
+                self.ignored.remove(&exit.process.pid);
+            }
             Event::Data(_) | Event::Close(_) | Event::Identity(_) => {}
         }
     }

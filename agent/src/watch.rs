@@ -8,15 +8,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::config::ServiceRule;
+use crate::discover::Selection;
 use crate::discover::host::Clock;
 use crate::event::stream::Writer;
-use crate::event::{Event, MonoNs};
+use crate::event::{Event, MonoNs, ProcessKey};
 use crate::identities::Live;
 use crate::pipeline::{Figures, Pipeline};
 use crate::probe::cost::{Meter, ProgramCost};
 use crate::probe::counters::Counters;
 use crate::probe::load::{Probes, Status};
 use crate::probe::reader::Reader;
+use crate::span::route::Routes;
 
 /// Where a recording goes.
 pub type Recording = Writer<Box<dyn std::io::Write + Send>>;
@@ -29,6 +32,8 @@ pub struct Parts {
     pub pipeline: Pipeline,
     /// Who the processes are.
     pub identities: Live,
+    /// Whether the children of this process are watched, whatever they are.
+    pub watch_children: bool,
     /// Longest time between two looks at the rings.
     pub interval: Duration,
     /// Time between two measurements of what the programs cost.
@@ -48,11 +53,22 @@ pub struct Published {
     pub cost: Vec<ProgramCost>,
 }
 
+/// New rules for a running watch.
+pub struct Reload {
+    /// Names and routes of services.
+    pub services: Vec<ServiceRule>,
+    /// Which processes are watched.
+    pub selection: Selection,
+    /// Sets of routes.
+    pub routes: Vec<Routes>,
+}
+
 /// A running watch. Dropping it without [`Watch::stop`] leaves the thread to the end of the
 /// process.
 pub struct Watch {
     thread: JoinHandle<Result<(), WatchError>>,
     stop: Arc<AtomicBool>,
+    reload: Arc<Mutex<Option<Reload>>>,
     published: Arc<Mutex<Published>>,
     /// The kernel's counters.
     pub counters: Arc<Counters>,
@@ -66,6 +82,9 @@ pub enum WatchError {
     /// The rings cannot be waited for.
     #[error("the rings cannot be waited for: {0}")]
     Wait(#[from] rustix::io::Errno),
+    /// The kernel's table of processes cannot be written.
+    #[error("the kernel's table of processes cannot be written: {0}")]
+    Policy(#[from] aya::maps::MapError),
     /// The thread cannot be made.
     #[error("no thread can be made: {0}")]
     Thread(std::io::Error),
@@ -81,16 +100,24 @@ impl Watch {
     /// Begins to read. The probes are attached already, so nothing that happens from now on is
     /// missed.
     pub fn start(parts: Parts) -> Result<Self, WatchError> {
-        let Parts { mut probes, pipeline, mut identities, interval, meter_pause, recording } = parts;
+        let Parts {
+            mut probes, pipeline, mut identities, interval, meter_pause, recording, ..
+        } = parts;
         let reader = Reader::try_new(std::mem::take(&mut probes.rings))?;
         let counters = Arc::clone(&probes.counters);
         let statuses = probes.statuses.clone();
+        if parts.watch_children {
+            // Children inherit it in the kernel; this process itself is never watched.
+            let own = ProcessKey { pid: std::process::id(), start_ns: 0 };
+            probes.control.set_policy(own, true)?;
+        }
         identities.scan();
         if recording.is_some() {
             identities.keep_found();
         }
         let stop = Arc::new(AtomicBool::new(false));
         let published = Arc::new(Mutex::new(Published::default()));
+        let reload = Arc::new(Mutex::new(None));
         let mut rounds = Rounds {
             probes,
             reader,
@@ -100,6 +127,7 @@ impl Watch {
             meter: Meter::new(meter_pause),
             clock: Clock::read(),
             maintained_ns: 0,
+            reload: Arc::clone(&reload),
             published: Arc::clone(&published),
         };
         rounds.apply_policies();
@@ -110,12 +138,17 @@ impl Watch {
                 move || rounds.run(&stop, interval)
             })
             .map_err(WatchError::Thread)?;
-        Ok(Self { thread, stop, published, counters, statuses })
+        Ok(Self { thread, stop, reload, published, counters, statuses })
     }
 
     /// What is known now.
     pub fn published(&self) -> Published {
         self.published.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives new rules to the thread, which takes them over within a second.
+    pub fn reload(&self, reload: Reload) {
+        *self.reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
     }
 
     /// A handle on what is known, that outlives this.
@@ -131,7 +164,6 @@ impl Watch {
     /// Takes in what the rings hold, gives out what is held back, and detaches the probes.
     pub fn stop(self) -> Result<Published, WatchError> {
         self.stop.store(true, Ordering::Release);
-        self.thread.thread().unpark();
         self.thread.join().map_err(|_| WatchError::Panicked)??;
         Ok(Arc::try_unwrap(self.published).map_or_else(
             |shared| shared.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -150,6 +182,7 @@ struct Rounds {
     meter: Meter,
     clock: Clock,
     maintained_ns: MonoNs,
+    reload: Arc<Mutex<Option<Reload>>>,
     published: Arc<Mutex<Published>>,
 }
 
@@ -208,6 +241,7 @@ impl Rounds {
             self.maintained_ns = now;
             self.clock = Clock::read();
             self.identities.expire(now);
+            self.take_over();
         }
         if taken > 0 || maintain {
             self.publish(maintain);
@@ -222,6 +256,18 @@ impl Rounds {
             }
         }
         Ok(())
+    }
+
+    /// Takes over new rules, if there are any.
+    fn take_over(&mut self) {
+        let new = self.reload.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Reload { services, selection, routes }) = new {
+            self.pipeline.set_routes(routes);
+            for pid in self.identities.reconfigure(&services, selection) {
+                self.probes.control.clear_policy(pid);
+            }
+            self.apply_policies();
+        }
     }
 
     fn apply_policies(&mut self) {

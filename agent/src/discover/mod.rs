@@ -178,6 +178,18 @@ impl Discoverer {
         self.decide(key.pid)
     }
 
+    /// Position in the configuration's `services` of the entry whose routes a process uses: the
+    /// first that matches and has any.
+    pub fn route_set(&self, key: ProcessKey) -> Option<usize> {
+        let identity = self.entries.get(&key.pid)?.identity.as_ref()?;
+        let has_routes = |entry: &ServiceRule| !entry.routes.is_empty();
+        self.ask(key.pid, identity, |candidate| {
+            self.services
+                .iter()
+                .position(|entry| has_routes(entry) && candidate.matches(&entry.rule))
+        })
+    }
+
     /// Whether a process is a 32-bit program, as far as that is known.
     pub fn is_32_bit(&self, key: ProcessKey) -> bool {
         let identity = self.entries.get(&key.pid).and_then(|entry| entry.identity.as_ref());
@@ -262,7 +274,12 @@ impl Discoverer {
     fn decide(&self, pid: u32) -> ProcessPolicy {
         let identity = self.entries.get(&pid).and_then(|entry| entry.identity.as_ref());
         let Some(identity) = identity else { return self.selection.default_policy() };
-        self.selection.decide(&Candidate {
+        self.ask(pid, identity, |candidate| self.selection.decide(candidate))
+    }
+
+    /// Puts a process before rules.
+    fn ask<T>(&self, pid: u32, identity: &Identity, rules: impl FnOnce(&Candidate<'_>) -> T) -> T {
+        rules(&Candidate {
             pid,
             executable: &identity.process.executable,
             arguments: &identity.arguments,

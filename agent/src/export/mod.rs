@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-pub mod prometheus;
-pub mod span_line;
-//! The only place that knows wire formats.
 pub mod otlp;
+pub mod prometheus;
+pub mod serve;
+pub mod span_line;

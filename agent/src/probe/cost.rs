@@ -79,7 +79,8 @@ impl Meter {
     pub(super) fn read(&self, ebpf: &Ebpf) -> Vec<ProgramCost> {
         let open = self.window.as_ref().map_or(Duration::ZERO, |(_, opened)| opened.elapsed());
         let measured = (self.measured + open).as_secs_f64();
-        let share = if measured > 0.0 { self.started.elapsed().as_secs_f64() / measured } else { 0.0 };
+        let share =
+            if measured > 0.0 { self.started.elapsed().as_secs_f64() / measured } else { 0.0 };
         PROBES
             .iter()
             .filter_map(|probe| {

@@ -116,6 +116,14 @@ pub(super) const PROBES: [Probe; 7] = [
     Probe { name: "sys_exit", required: true, fallback: None },
 ];
 
+/// Kind of hook of all programs.
+pub const HOOK: &str = "btf_raw_tracepoint";
+
+/// Names of all probes.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    PROBES.iter().map(|probe| probe.name)
+}
+
 /// The loaded programs. They are detached when this is dropped.
 pub struct Probes {
     /// What became of each probe.
@@ -263,12 +271,7 @@ fn attach_all(ebpf: &mut Ebpf, btf: &aya::Btf) -> Result<Vec<Status>, LoadError>
                 ProbeState::Refused(reason)
             }
         };
-        statuses.push(Status {
-            name: probe.name,
-            hook: "btf_raw_tracepoint",
-            state,
-            fallback: probe.fallback,
-        });
+        statuses.push(Status { name: probe.name, hook: HOOK, state, fallback: probe.fallback });
     }
     Ok(statuses)
 }
