@@ -58,8 +58,12 @@ fn first_operand(arguments: &[String], meaning: impl Fn(&str) -> Meaning) -> Opt
     }
 }
 
-/// File name without one of the extensions.
+/// File name without one of the extensions; none for what is read from a descriptor
+/// (`/dev/fd/3`, `/proc/self/fd/3`, `/dev/stdin`).
 fn stem(path: &str, extensions: &[&str]) -> Option<String> {
+    if path.starts_with("/dev/") || path.starts_with("/proc/") {
+        return None;
+    }
     let name = base(path);
     let stem = extensions
         .iter()

@@ -15,11 +15,11 @@ mod interpreter;
 mod proc;
 mod program;
 mod selection;
+mod table;
 #[cfg(test)]
 mod tests;
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,15 +31,12 @@ pub use self::selection::Selection;
 
 use self::binary::Binaries;
 use self::identity::Identity;
-use self::proc::Proc;
+use self::proc::{Proc, Snapshot};
 use self::selection::Candidate;
+use self::table::{Pending, Start, Table};
 use crate::config::ServiceRule;
 use crate::event::{Exec, Exit, Fork, MonoNs, ProcessKey};
 use crate::span::Process;
-
-/// How long an ended process is remembered: its last spans may still be on their way, through the
-/// rings (at most a second) and through connections that another process goes on using.
-const LINGER: Duration = Duration::from_secs(10);
 
 /// What the kernel programs told of a process, for when `/proc` cannot tell any more. Empty where
 /// nothing is known.
@@ -86,38 +83,8 @@ pub struct Discoverer {
     binaries: Binaries,
     services: Vec<ServiceRule>,
     selection: Selection,
-    capacity: usize,
-    entries: HashMap<u32, Entry>,
-    /// Counts the uses, to tell what was not used for long.
-    uses: u64,
+    table: Table,
     stats: Stats,
-}
-
-/// What is remembered of a process.
-struct Entry {
-    start: Start,
-    identity: Option<Identity>,
-    pending: Pending,
-    exited_ns: Option<MonoNs>,
-    last_use: u64,
-}
-
-/// When a process began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
-    /// As the kernel has it.
-    Exact(u64),
-    /// From `/proc`: within the clock tick that began then.
-    Tick(u64),
-}
-
-/// What is known of a process that was not looked at yet.
-#[derive(Default)]
-struct Pending {
-    filename: String,
-    arguments: Vec<String>,
-    /// Identity of the process that made it, where it did not exec since.
-    parent: Option<(Arc<Process>, Vec<String>)>,
 }
 
 impl Discoverer {
@@ -132,14 +99,13 @@ impl Discoverer {
         selection: Selection,
         capacity: usize,
     ) -> Self {
+        let proc = Proc::new(root);
         Self {
-            proc: Proc::new(root),
+            table: Table::new(capacity, proc.tick_ns()),
+            proc,
             binaries: Binaries::default(),
             services: services.to_vec(),
             selection,
-            capacity: capacity.max(1),
-            entries: HashMap::new(),
-            uses: 0,
             stats: Stats::default(),
         }
     }
@@ -148,7 +114,7 @@ impl Discoverer {
     pub fn reconfigure(&mut self, services: &[ServiceRule], selection: Selection) {
         self.services = services.to_vec();
         self.selection = selection;
-        self.entries.clear();
+        self.table.clear();
     }
 
     /// The rules in force.
@@ -158,7 +124,7 @@ impl Discoverer {
 
     /// Counts.
     pub fn stats(&self) -> Stats {
-        Stats { known: self.entries.len(), ..self.stats }
+        Stats { known: self.table.len(), evicted: self.table.evicted(), ..self.stats }
     }
 
     /// Resolution of the starts that [`Self::scan`] reports.
@@ -191,46 +157,41 @@ impl Discoverer {
     }
 
     /// Whether a process is a 32-bit program, as far as that is known.
-    pub fn is_32_bit(&self, key: ProcessKey) -> bool {
-        let identity = self.entries.get(&key.pid).and_then(|entry| entry.identity.as_ref());
-        identity.is_some_and(|identity| identity.is_32_bit)
+    pub fn is_32_bit(&self, pid: u32) -> bool {
+        self.table.identity(pid).is_some_and(|identity| identity.is_32_bit)
     }
 
     /// A process became another program: what was known of it is no longer so.
     pub fn exec(&mut self, exec: &Exec) {
-        let pending = Pending {
+        let entry = self.table.enter(exec.process.pid, Start::Exact(exec.process.start_ns));
+        entry.identity = None;
+        entry.pending = Pending {
             filename: exec.filename.clone(),
             arguments: exec.arguments.clone(),
             parent: None,
         };
-        self.insert(exec.process, None, pending);
     }
 
     /// A process made another one, which is what its maker is until it says otherwise.
     pub fn fork(&mut self, fork: &Fork) {
-        let parent = self.entries.get(&fork.parent).and_then(|entry| entry.identity.as_ref());
-        let parent = parent.map(|parent| (Arc::clone(&parent.process), parent.arguments.clone()));
-        // Nothing is known that `/proc` would not tell: no entry is needed.
-        if parent.is_some() {
-            self.insert(fork.process, None, Pending { parent, ..Pending::default() });
-        }
+        // Where nothing is known of the maker, there is nothing that `/proc` would not tell.
+        let Some(parent) = self.table.identity(fork.parent) else { return };
+        let parent = Some((Arc::clone(&parent.process), parent.arguments.clone()));
+        let entry = self.table.enter(fork.process.pid, Start::Exact(fork.process.start_ns));
+        entry.pending.parent = parent;
     }
 
     /// A process ended. It is remembered for some seconds more ([`Self::expire`]).
     pub fn exit(&mut self, exit: &Exit) {
-        let tick_ns = self.proc.tick_ns();
-        let entry = self.entries.get_mut(&exit.process.pid);
-        if let Some(entry) = entry.filter(|entry| entry.start.is(exit.process, tick_ns)) {
+        let start = Start::Exact(exit.process.start_ns);
+        if let Some(entry) = self.table.find(exit.process.pid, start) {
             entry.exited_ns = Some(exit.time_ns);
         }
     }
 
     /// Forgets processes that ended some seconds ago. To be called about once a second.
     pub fn expire(&mut self, now_ns: MonoNs) {
-        let linger = u64::try_from(LINGER.as_nanos()).unwrap_or(u64::MAX);
-        self.entries.retain(|_, entry| {
-            entry.exited_ns.is_none_or(|exited| now_ns.saturating_sub(exited) < linger)
-        });
+        self.table.expire(now_ns);
     }
 
     /// All processes that there are now, but kernel threads, with what is to be done with each.
@@ -245,27 +206,14 @@ impl Discoverer {
             return None;
         }
         let start_ns = self.proc.start_ns(snapshot.start_ticks);
-        let key = ProcessKey { pid, start_ns };
-        let tick_ns = self.proc.tick_ns();
-        let known = self.entries.get(&pid).filter(|entry| {
-            entry.start.is_same(Start::Tick(start_ns), tick_ns) && entry.identity.is_some()
-        });
-        if known.is_none() {
-            self.stats.inspected += 1;
-            let identity = identity::of_snapshot(
-                key,
-                snapshot,
-                &self.proc,
-                &mut self.binaries,
-                &self.services,
-            );
-            self.insert(key, Some(identity), Pending::default());
-            if let Some(entry) = self.entries.get_mut(&pid) {
-                entry.start = Start::Tick(start_ns);
-            }
+        let (key, start) = (ProcessKey { pid, start_ns }, Start::Tick(start_ns));
+        let known = self.table.find(pid, start).is_some_and(|entry| entry.identity.is_some());
+        if !known {
+            let identity = self.of_snapshot(key, snapshot);
+            self.table.enter(pid, start).identity = Some(identity);
         }
         let policy = self.decide(pid);
-        let identity = self.entries.get(&pid)?.identity.as_ref()?;
+        let identity = self.table.identity(pid)?;
         let (process, is_32_bit) = (Arc::clone(&identity.process), identity.is_32_bit);
         Some(Found { key, process, policy, is_32_bit })
     }
@@ -280,6 +228,10 @@ impl Discoverer {
     /// Puts a process before rules.
     fn ask<T>(&self, pid: u32, identity: &Identity, rules: impl FnOnce(&Candidate<'_>) -> T) -> T {
         rules(&Candidate {
+        let Some(identity) = self.table.identity(pid) else {
+            return self.selection.default_policy();
+        };
+        self.selection.decide(&Candidate {
             pid,
             executable: &identity.process.executable,
             arguments: &identity.arguments,
@@ -290,101 +242,50 @@ impl Discoverer {
     }
 
     fn identity(&mut self, key: ProcessKey, hint: &Hint<'_>) -> &Identity {
-        self.uses += 1;
-        let (uses, tick_ns) = (self.uses, self.proc.tick_ns());
-        let entry = self.entries.get_mut(&key.pid);
-        let entry = entry.filter(|entry| entry.start.is(key, tick_ns));
-        let is_known = entry.as_ref().is_some_and(|entry| entry.identity.is_some());
-        let pending = entry.map(|entry| {
-            entry.last_use = uses;
-            std::mem::take(&mut entry.pending)
-        });
+        let start = Start::Exact(key.start_ns);
+        let known = self.table.find(key.pid, start);
+        let is_known = known.as_ref().is_some_and(|entry| entry.identity.is_some());
         if !is_known {
-            let pending = pending.unwrap_or_default();
-            let identity = self.inspect(key, hint, &pending);
-            self.insert(key, Some(identity), Pending::default());
+            let pending = known.map(|entry| std::mem::take(&mut entry.pending));
+            let found = self.inspect(key);
+            let entry = self.table.enter(key.pid, start);
+            entry.identity = found;
+            if entry.identity.is_none() {
+                self.stats.vanished += 1;
+                // Its end was reported before it was entered here, or will be soon.
+                entry.exited_ns = entry.exited_ns.or_else(|| Some(Clock::monotonic_now()));
+                entry.identity =
+                    Some(gone(key, hint, &pending.unwrap_or_default(), &self.services));
+            }
         }
-        let entry = self.entries.entry(key.pid).or_insert_with(|| Entry::new(key, uses));
+        let entry = self.table.enter(key.pid, start);
         entry.identity.get_or_insert_with(|| identity::of_hint(key, hint, &[]))
     }
 
-    /// Looks at a process, or at what is left of it.
-    fn inspect(&mut self, key: ProcessKey, hint: &Hint<'_>, pending: &Pending) -> Identity {
-        let snapshot = self.proc.snapshot(key.pid).filter(|snapshot| {
-            let tick = Start::Tick(self.proc.start_ns(snapshot.start_ticks));
-            tick.is(key, self.proc.tick_ns())
-        });
-        if let Some(snapshot) = snapshot {
-            self.stats.inspected += 1;
-            let services = &self.services;
-            return identity::of_snapshot(key, snapshot, &self.proc, &mut self.binaries, services);
-        }
-        self.stats.vanished += 1;
-        if let Some((parent, arguments)) = &pending.parent {
-            return identity::of_parent(key, parent, arguments);
-        }
-        let hint = Hint {
-            comm: hint.comm,
-            filename: if hint.filename.is_empty() { &pending.filename } else { hint.filename },
-            arguments: if hint.arguments.is_empty() { &pending.arguments } else { hint.arguments },
-        };
-        identity::of_hint(key, &hint, &self.services)
+    /// Looks at a process; `None` when it is gone.
+    fn inspect(&mut self, key: ProcessKey) -> Option<Identity> {
+        let snapshot = self.proc.snapshot(key.pid)?;
+        let start = Start::Tick(self.proc.start_ns(snapshot.start_ticks));
+        let is_same = start.is_same(Start::Exact(key.start_ns), self.proc.tick_ns());
+        is_same.then(|| self.of_snapshot(key, snapshot))
     }
 
-    fn insert(&mut self, key: ProcessKey, identity: Option<Identity>, pending: Pending) {
-        if self.entries.len() >= self.capacity && !self.entries.contains_key(&key.pid) {
-            self.evict();
-        }
-        self.uses += 1;
-        let entry = Entry { identity, pending, ..Entry::new(key, self.uses) };
-        self.entries.insert(key.pid, entry);
-    }
-
-    /// Forgets the sixteenth of the processes that was not used for the longest time, at least
-    /// one: so many at once that looking through all of them is paid for by the next insertions.
-    fn evict(&mut self) {
-        let mut uses: Vec<u64> = self.entries.values().map(|entry| entry.last_use).collect();
-        let nth = self.capacity / 16;
-        if nth >= uses.len() {
-            return;
-        }
-        let (_, limit, _) = uses.select_nth_unstable(nth);
-        let limit = *limit;
-        let evicted = &mut self.stats.evicted;
-        self.entries.retain(|_, entry| {
-            let is_kept = entry.last_use > limit;
-            // One that ended would soon have been forgotten anyway.
-            *evicted += u64::from(!is_kept && entry.exited_ns.is_none());
-            is_kept
-        });
+    fn of_snapshot(&mut self, key: ProcessKey, snapshot: Snapshot) -> Identity {
+        self.stats.inspected += 1;
+        identity::of_snapshot(key, snapshot, &self.proc, &mut self.binaries, &self.services)
     }
 }
 
-impl Entry {
-    fn new(key: ProcessKey, last_use: u64) -> Self {
-        let start = Start::Exact(key.start_ns);
-        Self { start, identity: None, pending: Pending::default(), exited_ns: None, last_use }
+/// Identity of a process that is gone: its maker's where it was still what its maker is, else by
+/// the best hint there is.
+fn gone(key: ProcessKey, hint: &Hint<'_>, pending: &Pending, services: &[ServiceRule]) -> Identity {
+    if let Some((parent, arguments)) = &pending.parent {
+        return identity::of_parent(key, parent, arguments);
     }
-}
-
-impl Start {
-    /// Whether a process with this start is the one that the kernel calls `key`.
-    fn is(self, key: ProcessKey, tick_ns: u64) -> bool {
-        self.is_same(Self::Exact(key.start_ns), tick_ns)
-    }
-
-    /// Whether two starts can be of one process. One that is not known fits all. `/proc` rounds
-    /// down to ticks; one tick more is allowed on each side, for rounding inside the kernel.
-    fn is_same(self, other: Self, tick_ns: u64) -> bool {
-        match (self, other) {
-            (Self::Exact(0), _) | (_, Self::Exact(0)) => true,
-            (Self::Exact(one), Self::Exact(other)) | (Self::Tick(one), Self::Tick(other)) => {
-                one == other
-            }
-            (Self::Tick(tick), Self::Exact(exact)) | (Self::Exact(exact), Self::Tick(tick)) => {
-                exact.saturating_add(tick_ns) >= tick
-                    && exact < tick.saturating_add(tick_ns.saturating_mul(2))
-            }
-        }
-    }
+    let hint = Hint {
+        comm: hint.comm,
+        filename: if hint.filename.is_empty() { &pending.filename } else { hint.filename },
+        arguments: if hint.arguments.is_empty() { &pending.arguments } else { hint.arguments },
+    };
+    identity::of_hint(key, &hint, services)
 }

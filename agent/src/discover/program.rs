@@ -91,7 +91,9 @@ impl Program<'_> {
             let applet = self.arguments.get(1).map_or(name, |applet| base(applet));
             return if started_as == name { applet } else { started_as };
         }
-        if name.is_empty() { started_as } else { name }
+        // A program in memory only (memfd_create(2)): its name may be another at each start.
+        let is_in_memory = self.executable.starts_with("/memfd:");
+        if name.is_empty() || is_in_memory { started_as } else { name }
     }
 
     /// What kind of interpreter runs, if one does.
@@ -112,7 +114,7 @@ impl Program<'_> {
         [&found, self.comm, "unknown_service"]
             .into_iter()
             .map(clean)
-            .find(|name| !name.is_empty())
+            .find(|name| !name.is_empty() && !name.starts_with("memfd:"))
             .unwrap_or_default()
     }
 
@@ -195,6 +197,8 @@ mod tests {
         check("/app/server", "./server|--port|80", "server", None);
         check("", "/app/server|--port|80", "server", None);
         check("", "nginx: worker process", "nginx", None);
+        check("/memfd:runc_cloned:/proc/self/exe", "runc|init", "runc", None);
+        check("/memfd:sealed-91173221a7ea", "/memfd:sealed-91173221a7ea", "thread", None);
         check("", "", "thread", None);
         check("/bin/busybox", "httpd|-f", "httpd", None);
         check("/bin/busybox", "busybox|httpd|-f", "httpd", None);
@@ -321,6 +325,8 @@ mod tests {
         check("/bin/bash", "bash|-e|-o|pipefail|run", "run", None);
         check("/bin/dash", "sh|-c|sleep 1; true", "dash", None);
         check("/bin/bash", "-bash", "bash", None);
+        check("/bin/bash", "bash|/dev/fd/3", "bash", None);
+        check("/bin/bash", "bash|/proc/self/fd/3|x", "bash", None);
         check("/bin/bash", "bash|-euo|pipefail|-c|x", "bash", None);
         check("/usr/bin/deno", "deno|run|--allow-net|-c|deno.json|main.ts", "main", None);
         check("/usr/bin/deno", "deno|task|start", "deno", None);

@@ -13,7 +13,7 @@ fn discoverer(capacity: usize) -> Discoverer {
 /// Ends the child with the test; its output stays open until then.
 struct Running {
     child: Child,
-    _output: ChildStdout,
+    output: ChildStdout,
 }
 
 impl Drop for Running {
@@ -29,7 +29,7 @@ fn start(command: &mut Command) -> (Running, ProcessKey) {
     let mut output = child.stdout.take().unwrap();
     output.read_exact(&mut [0]).unwrap();
     let pid = child.id();
-    (Running { child, _output: output }, key(pid))
+    (Running { child, output }, key(pid))
 }
 
 fn key(pid: u32) -> ProcessKey {
@@ -52,7 +52,7 @@ fn own_process() {
     assert_eq!(discoverer.policy(own, &Hint::default()), ProcessPolicy::Ignore);
     assert!(Arc::ptr_eq(&process, &discoverer.identify(own, &Hint::default())));
     assert_eq!(discoverer.stats().inspected, 1);
-    assert!(!discoverer.is_32_bit(own));
+    assert!(!discoverer.is_32_bit(own.pid));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn python_script() {
     std::fs::write(&script, "print('x', flush=True)\nimport time\ntime.sleep(60)\n").unwrap();
     let mut command = Command::new("python3");
     command.arg("-u").arg(&script).env_remove("OTEL_SERVICE_NAME");
-    if command.output_is_missing() {
+    if command.is_missing() {
         eprintln!("no python3 on this machine: not tested");
         return;
     }
@@ -91,23 +91,34 @@ fn python_script() {
 }
 
 trait Missing {
-    fn output_is_missing(&self) -> bool;
+    fn is_missing(&self) -> bool;
 }
 
 impl Missing for Command {
-    fn output_is_missing(&self) -> bool {
+    fn is_missing(&self) -> bool {
         Command::new(self.get_program()).arg("--version").output().is_err()
     }
 }
 
 #[test]
 fn listening_process_is_found_by_port() {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = socket.local_addr().unwrap().port();
+    const LISTEN: &str = "import socket\ns = socket.create_server(('127.0.0.1', 0))\n\
+                          print(' %05d' % s.getsockname()[1], flush=True)\ninput()\n";
+    let mut command = Command::new("python3");
+    if command.is_missing() {
+        eprintln!("no python3 on this machine: not tested");
+        return;
+    }
+    command.args(["-c", LISTEN]).stdin(Stdio::piped());
+    let (mut running, key) = start(&mut command);
+    let mut port = [0; 5];
+    running.output.read_exact(&mut port).unwrap();
+    let port: u16 = std::str::from_utf8(&port).unwrap().parse().unwrap();
     let selection = Selection::new(&Watch::default()).narrowed(&[], &[], &[port]);
-    let mut discoverer = Discoverer::new(&[], selection, 1000);
-    // The listener is the agent itself here, which is never watched; nobody else listens there.
-    assert!(discoverer.scan().iter().all(|found| found.policy == ProcessPolicy::Ignore));
+    let mut discoverer = Discoverer::new(&[], selection, 8192);
+    let watched =
+        discoverer.scan().into_iter().filter(|found| found.policy == ProcessPolicy::Watch);
+    assert_eq!(watched.map(|found| found.key.pid).collect::<Vec<_>>(), [key.pid]);
 }
 
 #[test]
@@ -151,18 +162,29 @@ fn forked_process_is_its_maker_until_it_says_otherwise() {
 
 #[test]
 fn ended_processes_linger_and_go() {
+    const SECOND: u64 = 1_000_000_000;
     let mut discoverer = discoverer(10);
-    let hint = Hint { comm: "x", ..Hint::default() };
-    let process = discoverer.identify(GONE, &hint);
+    let own = key(std::process::id());
+    let process = discoverer.identify(own, &Hint::default());
     // The end of an earlier process of that number is no end of this one.
-    let earlier = ProcessKey { start_ns: 1, ..GONE };
+    let earlier = ProcessKey { start_ns: 1, ..own };
     discoverer.exit(&Exit { process: earlier, time_ns: 1 });
     discoverer.expire(u64::MAX);
     assert_eq!(discoverer.stats().known, 1);
-    discoverer.exit(&Exit { process: GONE, time_ns: 1_000_000_000 });
-    discoverer.expire(6_000_000_000);
-    assert!(Arc::ptr_eq(&process, &discoverer.identify(GONE, &hint)));
-    discoverer.expire(12_000_000_000);
+    discoverer.exit(&Exit { process: own, time_ns: SECOND });
+    discoverer.expire(6 * SECOND);
+    assert!(Arc::ptr_eq(&process, &discoverer.identify(own, &Hint::default())));
+    discoverer.expire(12 * SECOND);
+    assert_eq!(discoverer.stats().known, 0);
+}
+
+#[test]
+fn processes_that_were_gone_when_first_seen_go_too() {
+    let mut discoverer = discoverer(10);
+    discoverer.identify(GONE, &Hint::default());
+    discoverer.expire(Clock::monotonic_now());
+    assert_eq!(discoverer.stats().known, 1);
+    discoverer.expire(Clock::monotonic_now() + 20_000_000_000);
     assert_eq!(discoverer.stats().known, 0);
 }
 
@@ -172,10 +194,11 @@ fn table_is_bounded_and_keeps_what_is_used() {
     let hint = Hint { comm: "x", ..Hint::default() };
     let used = discoverer.identify(GONE, &hint);
     for pid in 0..1000 {
-        discoverer.identify(ProcessKey { pid: 0x7000_0000 + pid, start_ns: 5 }, &hint);
+        let process = ProcessKey { pid: 0x7000_0000 + pid, start_ns: 5 };
+        let (filename, arguments) = ("/bin/x".to_owned(), Vec::new());
+        discoverer.exec(&Exec { process, time_ns: 1, filename, arguments });
         assert!(Arc::ptr_eq(&used, &discoverer.identify(GONE, &hint)));
         assert!(discoverer.stats().known <= 64);
     }
-    assert!(discoverer.stats().evicted >= 1001 - 64);
-    assert!(discoverer.stats().evicted < 1001);
+    assert!((1001 - 64..1001).contains(&discoverer.stats().evicted));
 }
