@@ -149,7 +149,25 @@ fn end(out: &mut Vec<u8>, end: &Endpoint, address: &str, port: &str, text: &mut 
     }
 }
 
+/// The usual text of an address. IPv4 is what most spans have, twice, and `Display` pays for
+/// padding that nobody asked for.
 fn push_ip(text: &mut String, ip: IpAddr) {
-    // Writing to a string cannot fail.
-    let _ = write!(text, "{ip}");
+    let IpAddr::V4(ip) = ip else {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{ip}");
+        return;
+    };
+    for (at, octet) in ip.octets().into_iter().enumerate() {
+        if at > 0 {
+            text.push('.');
+        }
+        let digit = |value: u8| char::from(b'0' + value % 10);
+        if octet >= 100 {
+            text.push(digit(octet / 100));
+        }
+        if octet >= 10 {
+            text.push(digit(octet / 10));
+        }
+        text.push(digit(octet));
+    }
 }

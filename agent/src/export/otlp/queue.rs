@@ -16,7 +16,7 @@ const CHUNK_SPANS: usize = 256;
 /// Estimated bytes past which a chunk takes no further span, so that large spans make small chunks.
 const CHUNK_BYTES: usize = 256 << 10;
 /// Empty chunks kept for reuse: a batch's worth.
-const SPARE_CHUNKS: usize = 32;
+const SPARE_CHUNKS: usize = 8;
 
 /// Bounds of the queue and of one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,20 +25,16 @@ pub struct QueueLimits {
     pub spans: usize,
     /// Estimated bytes of these. Default 48 MiB.
     pub bytes: usize,
-    /// Spans in one request. Default 8,192.
+    /// Spans in one request. Default 2,048.
     pub batch_spans: usize,
-    /// Estimated bytes of one request. Default 3.5 MiB: receivers take up to 4 MiB by default.
+    /// Estimated bytes of one request. Default 1 MiB: receivers take up to 4 MiB by default, and
+    /// larger buffers leave the processor's cache and cost more per span.
     pub batch_bytes: usize,
 }
 
 impl Default for QueueLimits {
     fn default() -> Self {
-        Self {
-            spans: 65_536,
-            bytes: 48 << 20,
-            batch_spans: 8_192,
-            batch_bytes: (4 << 20) - (512 << 10),
-        }
+        Self { spans: 65_536, bytes: 48 << 20, batch_spans: 2_048, batch_bytes: 1 << 20 }
     }
 }
 

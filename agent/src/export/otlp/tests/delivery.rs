@@ -53,7 +53,7 @@ async fn a_request_is_sent_again_until_it_is_taken() {
     for protocol in PROTOCOLS {
         let script = [
             Answer::Unavailable,
-            Answer::Delay(Duration::from_secs(3600)),
+            Answer::Delay(Duration::from_hours(1)),
             Answer::Unavailable,
             Answer::Throttle(0),
         ];

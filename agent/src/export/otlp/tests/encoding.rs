@@ -98,9 +98,15 @@ fn a_failed_client_span_over_a_unix_socket() {
 
 #[test]
 fn addresses_are_written_as_text() {
-    for address in
-        ["0.0.0.0", "10.20.30.4", "255.255.255.255", "192.168.1.99", "::1", "2001:db8::5"]
-    {
+    for address in [
+        "0.0.0.0",
+        "10.20.30.4",
+        "100.109.200.1",
+        "255.255.255.255",
+        "192.168.1.99",
+        "::1",
+        "2001:db8::5",
+    ] {
         let mut span = span(&process(1, "web"), 5);
         span.peer = Endpoint::Inet(address.parse().unwrap(), 1);
         let expected = format!("network.peer.address={address}");

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, metric::Data};
-use opentelemetry_proto::tonic::metrics::v1::{number_data_point, number_data_point::Value};
 use prost::Message as _;
 
 use super::encoding::text;
@@ -117,7 +117,7 @@ fn the_graph_and_own_figures_are_vigies() {
         let attributes = text(&point.attributes);
         ["client=web", "server=api"].iter().all(|text| attributes.iter().any(|a| a == text))
     });
-    assert_eq!(edge.unwrap().value, Some(number_data_point::Value::AsInt(1)));
+    assert_eq!(edge.unwrap().value, Some(Value::AsInt(1)));
     assert!(own.contains_key("traces_service_graph_request_client_seconds"));
 }
 

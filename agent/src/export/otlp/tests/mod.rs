@@ -1,5 +1,6 @@
 //! Export against receivers in this process.
 
+mod cost;
 mod delivery;
 mod encoding;
 mod metrics;

@@ -35,9 +35,9 @@ use tonic::{Code, Request, Status};
 pub(super) enum Answer {
     /// UNAVAILABLE or 503.
     Unavailable,
-    /// The same, with a time to come back: RESOURCE_EXHAUSTED with RetryInfo, or 429.
+    /// The same, with a time to come back: `RESOURCE_EXHAUSTED` with `RetryInfo`, or 429.
     Throttle(u8),
-    /// INVALID_ARGUMENT or 400.
+    /// `INVALID_ARGUMENT` or 400.
     Refuse,
     /// Accepted but for so many.
     Partial(i64),
@@ -156,7 +156,7 @@ impl axum::serve::Listener for Counted {
     }
 }
 
-/// RetryInfo within a `google.rpc.Status`, by hand: the exporter has its own types for them.
+/// `RetryInfo` within a `google.rpc.Status`, by hand: the exporter has its own types for them.
 fn retry_info(seconds: u8) -> Vec<u8> {
     let url = b"type.googleapis.com/google.rpc.RetryInfo";
     let mut any = vec![0x0a, u8::try_from(url.len()).unwrap()];
