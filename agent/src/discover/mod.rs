@@ -147,7 +147,7 @@ impl Discoverer {
     /// Position in the configuration's `services` of the entry whose routes a process uses: the
     /// first that matches and has any.
     pub fn route_set(&self, key: ProcessKey) -> Option<usize> {
-        let identity = self.entries.get(&key.pid)?.identity.as_ref()?;
+        let identity = self.table.identity(key.pid)?;
         let has_routes = |entry: &ServiceRule| !entry.routes.is_empty();
         self.ask(key.pid, identity, |candidate| {
             self.services
@@ -220,18 +220,15 @@ impl Discoverer {
 
     /// What the rules say of a process that was identified.
     fn decide(&self, pid: u32) -> ProcessPolicy {
-        let identity = self.entries.get(&pid).and_then(|entry| entry.identity.as_ref());
-        let Some(identity) = identity else { return self.selection.default_policy() };
+        let Some(identity) = self.table.identity(pid) else {
+            return self.selection.default_policy();
+        };
         self.ask(pid, identity, |candidate| self.selection.decide(candidate))
     }
 
     /// Puts a process before rules.
     fn ask<T>(&self, pid: u32, identity: &Identity, rules: impl FnOnce(&Candidate<'_>) -> T) -> T {
         rules(&Candidate {
-        let Some(identity) = self.table.identity(pid) else {
-            return self.selection.default_policy();
-        };
-        self.selection.decide(&Candidate {
             pid,
             executable: &identity.process.executable,
             arguments: &identity.arguments,
