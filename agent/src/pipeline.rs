@@ -17,6 +17,7 @@ use crate::metrics::Store;
 use crate::protocol::{Advice, Exchange, Problem};
 use crate::span::Span;
 use crate::span::assemble::{Assembler, Identify};
+use crate::span::route::Routes;
 
 /// The stages between events and outputs.
 pub struct Pipeline {
@@ -91,11 +92,7 @@ impl Pipeline {
     pub fn new(limits: flow::Limits, assembler: Assembler, outputs: Outputs) -> Self {
         Self {
             flows: Flows::new(limits),
-            findings: Findings {
-                assembler,
-                problems: [0; Problem::ALL.len()],
-                advice: Vec::new(),
-            },
+            findings: Findings { assembler, problems: [0; Problem::ALL.len()], advice: Vec::new() },
             spans: Vec::new(),
             outputs,
             expired_ns: 0,
@@ -159,6 +156,11 @@ impl Pipeline {
             taker.take(&mut self.spans);
         }
         self.spans.clear();
+    }
+
+    /// Uses other sets of routes from now on.
+    pub fn set_routes(&mut self, routes: Vec<Routes>) {
+        self.findings.assembler.set_routes(routes);
     }
 
     /// Its own figures.

@@ -7,11 +7,13 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     /// It failed while it ran.
-    Failed = 1,
+    Failed,
     /// Wrong arguments or configuration.
-    Usage = 2,
+    Usage,
     /// The machine does not allow it.
-    NotAllowed = 3,
+    NotAllowed,
+    /// A command that vigie started ended with this code, which is passed on.
+    PassedOn(u8),
 }
 
 /// A failed command.
@@ -39,6 +41,24 @@ impl Failure {
     /// The machine does not allow it.
     pub fn not_allowed(what: impl fmt::Display, todo: impl fmt::Display) -> Self {
         Self { code: Code::NotAllowed, what: what.to_string(), todo: todo.to_string() }
+    }
+}
+
+impl Failure {
+    /// The exit code of a command that vigie started; nothing is said.
+    pub fn passed_on(code: i32) -> Self {
+        let code = u8::try_from(code & 0xff).unwrap_or(1);
+        Self { code: Code::PassedOn(code), what: String::new(), todo: String::new() }
+    }
+
+    /// Exit code of the process.
+    pub fn exit_code(&self) -> u8 {
+        match self.code {
+            Code::Failed => 1,
+            Code::Usage => 2,
+            Code::NotAllowed => 3,
+            Code::PassedOn(code) => code,
+        }
     }
 }
 

@@ -7,7 +7,9 @@ mod check;
 mod config;
 mod debug;
 mod failure;
+mod outputs;
 mod profile;
+mod require;
 mod run;
 
 use std::path::PathBuf;
@@ -17,7 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use failure::{Code, Failure};
 
-use crate::config::{Config, ConfigError, Level, LogFormat, Overrides};
+use crate::config::{Config, ConfigError, Level, Loaded, LogFormat, Overrides};
 
 /// The lookout on the mast: sees every service on a Linux node from the kernel, touches none.
 #[derive(Debug, Parser)]
@@ -73,8 +75,10 @@ pub fn main() -> ExitCode {
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            report(&failure);
-            ExitCode::from(failure.code as u8)
+            if !failure.what.is_empty() {
+                report(&failure);
+            }
+            ExitCode::from(failure.exit_code())
         }
     }
 }
@@ -96,16 +100,25 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
 }
 
 /// Loads the configuration and starts the log.
-fn load(common: &Common, mut flags: Overrides) -> Result<Config, Failure> {
-    flags.log_level.clone_from(&common.log_level);
-    flags.log_format.clone_from(&common.log_format);
-    let loaded = Config::load(common.config.as_deref(), std::env::vars_os(), &flags)
-        .map_err(|error| bad_configuration(&error))?;
+fn load(common: &Common, flags: Overrides) -> Result<Config, Failure> {
+    let loaded = read_all(common, flags)?;
     start_log(loaded.config.log.level, loaded.config.log.format);
     for warning in loaded.warnings {
         tracing::warn!("{warning}");
     }
     Ok(loaded.config)
+}
+
+/// Reads the configuration again.
+fn read(common: &Common, flags: Overrides) -> Result<Config, Failure> {
+    read_all(common, flags).map(|loaded| loaded.config)
+}
+
+fn read_all(common: &Common, mut flags: Overrides) -> Result<Loaded, Failure> {
+    flags.log_level.clone_from(&common.log_level);
+    flags.log_format.clone_from(&common.log_format);
+    Config::load(common.config.as_deref(), std::env::vars_os(), &flags)
+        .map_err(|error| bad_configuration(&error))
 }
 
 fn bad_configuration(error: &ConfigError) -> Failure {

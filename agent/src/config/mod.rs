@@ -1,17 +1,17 @@
-//! Configuration: one typed structure, its defaults in one place ([`model`]), and the way to it.
+//! Configuration: one typed structure, its defaults in one place (`model`), and the way to it.
 //!
 //! Order of precedence: default, file (YAML), environment, flag. The file is read twice, because
 //! each reading finds what the other cannot say well:
 //!
-//! 1. [`outline`] walks it beside the generated schema: unknown keys (with the nearest right one),
+//! 1. `outline` walks it beside the generated schema: unknown keys (with the nearest right one),
 //!    keys given twice, too deep or too large documents, each with line and column;
 //! 2. serde fills the typed structure: wrong types and values, with line and column.
 //!
 //! Environment and flags then replace single values, each checked by itself, so that an error
-//! names the variable or the flag. Last, [`bounds`] checks bounds and what more than
+//! names the variable or the flag. Last, `bounds` checks bounds and what more than
 //! one key decides; an error there is traced back to whoever set the key.
 //!
-//! Schema and reference are generated from the same structure ([`reference`]).
+//! Schema and reference are generated from the same structure (`reference`).
 
 #![forbid(unsafe_code)]
 
@@ -117,7 +117,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let before = error.as_bytes().get(..good).unwrap_or_default();
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = before.split(|byte| *byte == b'\n').count();
         let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
         let origin = Origin::File { path: path.to_path_buf(), line, column };
         Invalid::new(origin, "not UTF-8").into()

@@ -127,8 +127,9 @@ pub struct Otlp {
     /// URL for metrics, used as it is, instead of `endpoint`. Variable
     /// `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`.
     pub metrics_endpoint: Option<Endpoint>,
-    /// Protocol. Variable `OTEL_EXPORTER_OTLP_PROTOCOL`.
-    pub protocol: OtlpProtocol,
+    /// Protocol; where none is given, `grpc` for an endpoint on port 4317, else `http/protobuf`.
+    /// Variable `OTEL_EXPORTER_OTLP_PROTOCOL`.
+    pub protocol: Option<OtlpProtocol>,
     /// Headers that go with each request. Never shown. Variable `OTEL_EXPORTER_OTLP_HEADERS`
     /// (`name=value,name=value`, values percent-encoded).
     pub headers: BTreeMap<String, String>,
@@ -148,7 +149,7 @@ impl Default for Otlp {
             endpoint: None,
             traces_endpoint: None,
             metrics_endpoint: None,
-            protocol: OtlpProtocol::HttpProtobuf,
+            protocol: None,
             headers: BTreeMap::new(),
             compression: Compression::None,
             timeout: Period(Duration::from_secs(10)),

@@ -48,20 +48,16 @@ pub(super) fn check(text: &str, schema: &Value) -> Result<(), Problem> {
     let Err(error) = root.deserialize(deserializer) else { return Ok(()) };
     let (message, location) = split(&error);
     let note = walk.note.into_inner();
-    Err(match note {
-        Some(note) => {
-            Problem { location, key: note.key, message: note.message, advice: note.advice }
-        }
-        None => {
-            let (key, message) = split_key(&message);
-            let message = if at_tab(text, location) {
-                "a tab where YAML allows only blanks for indentation"
-            } else {
-                reworded(message)
-            };
-            Problem { location, key, message: message.to_owned(), advice: None }
-        }
-    })
+    if let Some(Note { key, message, advice }) = note {
+        return Err(Problem { location, key, message, advice });
+    }
+    let (key, message) = split_key(&message);
+    let message = if at_tab(text, location) {
+        "a tab where YAML allows only blanks for indentation"
+    } else {
+        reworded(message)
+    };
+    Err(Problem { location, key, message: message.to_owned(), advice: None })
 }
 
 /// Whether a file has no content: nothing, comments, or `null`.

@@ -1,6 +1,7 @@
 //! Configuration from end to end: wrong files, precedence, and what is generated.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use super::*;
@@ -143,7 +144,7 @@ fn alias_bombs_are_refused() {
     let mut list = String::from("- &l0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..10 {
         let below = level - 1;
-        list.push_str(&format!("- &l{level} [{}]\n", vec![format!("*l{below}"); 10].join(", ")));
+        writeln!(list, "- &l{level} [{}]", vec![format!("*l{below}"); 10].join(", ")).unwrap();
     }
     text.push_str(&list);
     let start = std::time::Instant::now();

@@ -42,16 +42,8 @@ fn percent_decoded(text: &str) -> Option<String> {
             (b'%', Some(high), Some(low)) => u8::try_from(high * 16 + low).ok(),
             _ => None,
         };
-        rest = match decoded {
-            Some(decoded) => {
-                bytes.push(decoded);
-                after.get(2..).unwrap_or_default()
-            }
-            None => {
-                bytes.push(byte);
-                after
-            }
-        };
+        bytes.push(decoded.unwrap_or(byte));
+        rest = if decoded.is_some() { after.get(2..).unwrap_or_default() } else { after };
     }
     String::from_utf8(bytes).ok()
 }

@@ -2,4 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod otlp;
+pub mod prometheus;
+pub mod serve;
 pub mod span_line;

@@ -1,12 +1,29 @@
 //! What vigie itself costs: CPU time and memory, as the kernel accounts them.
 
+use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
 
 /// CPU time of this process so far, user and system.
 pub fn cpu_time() -> Duration {
-    // Fields 14 and 15 of /proc/self/stat, in clock ticks; the name before them may hold spaces.
-    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    cpu_of("self").unwrap_or_default()
+}
+
+/// CPU time of every process so far, by process id.
+pub fn cpu_of_processes() -> HashMap<u32, Duration> {
+    let Ok(entries) = fs::read_dir("/proc") else { return HashMap::new() };
+    entries
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name();
+            let name = name.to_str()?;
+            Some((name.parse().ok()?, cpu_of(name)?))
+        })
+        .collect()
+}
+
+fn cpu_of(process: &str) -> Option<Duration> {
+    // Fields 14 and 15 of stat, in clock ticks; the name before them may hold spaces.
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let ticks: u64 = text
         .rsplit_once(')')
         .map(|(_, rest)| {
@@ -18,7 +35,7 @@ pub fn cpu_time() -> Duration {
         })
         .unwrap_or(0);
     let per_second = rustix::param::clock_ticks_per_second().max(1);
-    Duration::from_millis(ticks.saturating_mul(1000) / per_second)
+    Some(Duration::from_millis(ticks.saturating_mul(1000) / per_second))
 }
 
 /// Resident memory of this process in bytes.

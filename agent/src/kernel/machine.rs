@@ -5,8 +5,16 @@ use std::fs;
 /// Capabilities that vigie needs, with what each is for (capabilities(7)).
 pub const NEEDED: [Capability; 4] = [
     Capability { name: "CAP_BPF", bit: 39, purpose: "to load programs and maps" },
-    Capability { name: "CAP_PERFMON", bit: 38, purpose: "to read the memory of kernel and processes" },
-    Capability { name: "CAP_SYS_PTRACE", bit: 19, purpose: "to see who the processes of others are" },
+    Capability {
+        name: "CAP_PERFMON",
+        bit: 38,
+        purpose: "to read the memory of kernel and processes",
+    },
+    Capability {
+        name: "CAP_SYS_PTRACE",
+        bit: 19,
+        purpose: "to see who the processes of others are",
+    },
     Capability {
         name: "CAP_DAC_READ_SEARCH",
         bit: 2,

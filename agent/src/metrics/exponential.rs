@@ -179,7 +179,7 @@ fn width(low: i32, high: i32) -> usize {
 fn index(duration_ns: u64, scale: i32) -> i32 {
     let seconds = duration_ns as f64 * 1e-9;
     #[expect(clippy::cast_possible_truncation, reason = "at most 2^20 times 35")]
-    let above = (seconds.log2() * f64::from(scale).exp2()).ceil() as i32;
+    let above = (seconds.log2() * f64::from(1_i32 << scale)).ceil() as i32;
     above - 1
 }
 

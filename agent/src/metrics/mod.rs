@@ -12,6 +12,7 @@ mod key;
 pub mod limits;
 pub mod own;
 mod series;
+mod since;
 pub mod snapshot;
 mod store;
 

@@ -28,6 +28,27 @@ pub struct Snapshot {
     pub own: SelfMetrics,
 }
 
+impl Snapshot {
+    /// Edges as the `traces_service_graph_*` metrics tell them apart: without the protocol.
+    pub fn service_graph(&self) -> Vec<Edge> {
+        let mut graph: Vec<Edge> = Vec::with_capacity(self.edges.len());
+        // Those of one pair stand together.
+        for edge in &self.edges {
+            match graph.last_mut() {
+                Some(last) if last.client == edge.client && last.server == edge.server => {
+                    last.start_unix_nano = last.start_unix_nano.min(edge.start_unix_nano);
+                    last.count += edge.count;
+                    last.errors += edge.errors;
+                    last.client_durations.merge(&edge.client_durations);
+                    last.server_durations.merge(&edge.server_durations);
+                }
+                _ => graph.push(edge.clone()),
+            }
+        }
+        graph
+    }
+}
+
 /// One service: a resource in OTLP.
 #[derive(Clone, Debug)]
 pub struct ServiceSnapshot {

@@ -3,6 +3,8 @@
 //! A probe that the kernel refuses is switched off with a reason. Only without the two system-call
 //! programs is there nothing to watch with, and that is an error.
 
+use std::sync::Arc;
+
 use aya::maps::{Array, HashMap, MapData, MapError, RingBuf};
 use aya::programs::{BtfTracePoint, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader};
@@ -11,11 +13,13 @@ use vigie_common::params::{Params, Settings};
 use vigie_common::policy::{HINT_SLOTS, Hint, ProcessEntry, ProcessPolicy, process_flags};
 use vigie_common::record::RINGS;
 
+use super::cost::{Meter, ProgramCost};
 use super::counters::Counters;
 use super::wire::{Value, params_bytes};
-use crate::event::{ConnectionId, ProcessKey};
+use crate::event::{ConnectionId, Direction, ProcessKey};
 use crate::kernel::btf::{Btf, BtfError};
 use crate::kernel::{offsets, symbols};
+use crate::protocol::Advice;
 
 /// The object with all programs, built by `build.rs`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vigie.o"));
@@ -95,14 +99,14 @@ pub struct Status {
 }
 
 /// A program, its hook, and whether vigie can do without it.
-struct Probe {
-    name: &'static str,
+pub(super) struct Probe {
+    pub(super) name: &'static str,
     required: bool,
     fallback: Option<&'static str>,
 }
 
 /// All programs in the order of attaching: what ends connections before what begins them.
-const PROBES: [Probe; 7] = [
+pub(super) const PROBES: [Probe; 7] = [
     Probe { name: "sched_process_exit", required: false, fallback: Some("age") },
     Probe { name: "sched_process_exec", required: false, fallback: Some("first use") },
     Probe { name: "sched_process_fork", required: false, fallback: Some("first use") },
@@ -112,6 +116,14 @@ const PROBES: [Probe; 7] = [
     Probe { name: "sys_exit", required: true, fallback: None },
 ];
 
+/// Kind of hook of all programs.
+pub const HOOK: &str = "btf_raw_tracepoint";
+
+/// Names of all probes.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    PROBES.iter().map(|probe| probe.name)
+}
+
 /// The loaded programs. They are detached when this is dropped.
 pub struct Probes {
     /// What became of each probe.
@@ -119,11 +131,18 @@ pub struct Probes {
     /// The rings, in use ones only.
     pub rings: Vec<RingBuf<MapData>>,
     /// The counters.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     /// What the kernel may profit from, and who is watched.
     pub control: Control,
     /// Holds the programs and the remaining maps.
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
+}
+
+impl Probes {
+    /// What the programs cost so far.
+    pub fn cost(&self, meter: &Meter) -> Vec<ProgramCost> {
+        meter.read(&self.ebpf)
+    }
 }
 
 /// What user space tells the programs while they run.
@@ -150,16 +169,19 @@ impl Control {
         drop(self.processes.remove(&pid));
     }
 
-    /// Tells the kernel which bytes of a connection need not be copied. An optimisation: a failure
-    /// costs copying only.
-    pub fn hint(&mut self, connection: ConnectionId, received: u64, sent: u64, ignore: bool) {
+    /// Tells the kernel what it need not copy of a connection. An optimisation: a failure costs
+    /// copying only.
+    pub fn advise(&mut self, connection: ConnectionId, advice: Advice) {
         let slot = u32::try_from(connection.0 & u64::from(HINT_SLOTS - 1)).unwrap_or(0);
-        let hint = Hint {
-            connection: connection.0,
-            skip_received: received,
-            skip_sent: sent,
-            ignore: u64::from(ignore),
+        let mut hint = match self.hints.get(&slot, 0) {
+            Ok(Value(hint)) if hint.connection == connection.0 => hint,
+            _ => Hint { connection: connection.0, ..Hint::default() },
         };
+        match advice {
+            Advice::SkipUntil(Direction::Received, position) => hint.skip_received = position,
+            Advice::SkipUntil(Direction::Sent, position) => hint.skip_sent = position,
+            Advice::Ignore => hint.ignore = 1,
+        }
         drop(self.hints.set(slot, Value(hint), 0));
     }
 }
@@ -212,9 +234,9 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
     Ok(Probes {
         statuses,
         rings: taken,
-        counters: Counters(counters),
+        counters: Arc::new(Counters(counters)),
         control: Control { hints, processes },
-        _ebpf: ebpf,
+        ebpf,
     })
 }
 
@@ -249,12 +271,7 @@ fn attach_all(ebpf: &mut Ebpf, btf: &aya::Btf) -> Result<Vec<Status>, LoadError>
                 ProbeState::Refused(reason)
             }
         };
-        statuses.push(Status {
-            name: probe.name,
-            hook: "btf_raw_tracepoint",
-            state,
-            fallback: probe.fallback,
-        });
+        statuses.push(Status { name: probe.name, hook: HOOK, state, fallback: probe.fallback });
     }
     Ok(statuses)
 }

@@ -3,6 +3,7 @@
 //!
 //! Only this module and `kernel` know aya. Unsafe code is confined to [`wire`].
 
+pub mod cost;
 pub mod counters;
 pub mod load;
 pub mod reader;

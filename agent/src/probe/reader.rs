@@ -23,7 +23,7 @@ pub struct Reader {
 }
 
 /// Records taken from one ring before the next has its turn.
-const RUN: usize = 4096;
+pub const RUN: usize = 4096;
 
 impl Reader {
     /// Reads these rings.

@@ -110,6 +110,7 @@ fn data<'a>(header: &record::Data, payload: &'a [u8]) -> Option<Data<'a>> {
         length: header.length,
         head: Cow::Borrowed(head),
         tail: Cow::Borrowed(tail),
+        continues: header.flags & data_flags::LAST_SLICE == 0,
         turn: header.flags & data_flags::TURN != 0,
         end_of_stream: header.flags & data_flags::END_OF_STREAM != 0,
         error: header.error,

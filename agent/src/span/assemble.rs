@@ -102,6 +102,11 @@ impl Assembler {
         self.settled = std::mem::replace(&mut self.fresh, settled);
     }
 
+    /// Uses other sets of routes from now on.
+    pub fn set_routes(&mut self, routes: Vec<Routes>) {
+        self.routes = routes;
+    }
+
     /// Exchanges that are held back.
     pub fn held(&self) -> usize {
         self.fresh.len() + self.settled.len()

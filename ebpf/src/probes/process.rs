@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use vigie_common::{
-    policy::{ProcessEntry, process_flags},
+    policy::{ProcessEntry, ProcessPolicy, process_flags},
     record::{Exec, Exit, Fork, Kind},
 };
 
@@ -23,10 +23,14 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let program: u64 = ctx.arg(2);
     let Some(tgid) = read::<u32>(task, offset!(task_tgid)) else { return 0 };
     let start_ns = start_of(task);
-    // What the program was no longer says what it is; a policy that it was given stays.
+    // What the program was no longer says what it is: user space looks again. Only that it is to be
+    // watched, whatever it becomes, stays.
     if let Some(entry) = PROCESSES.get_ptr(tgid) {
         // SAFETY: map values stay valid while the program runs.
-        if unsafe { (*entry).flags } & process_flags::EXPLICIT == 0 {
+        let entry = unsafe { *entry };
+        if entry.flags & process_flags::EXPLICIT == 0
+            || entry.policy != ProcessPolicy::Watch as u32
+        {
             let _ = PROCESSES.remove(tgid);
         }
     }

@@ -1,0 +1,106 @@
+//! `vigie debug`: record an event stream, and replay one through the pipeline.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::{Common, Failure, Print, outputs, require};
+use crate::config::{Overrides, Period};
+use crate::discover::Selection;
+use crate::event::stream::{Reader, Writer};
+use crate::pipeline::TakeSpans;
+use crate::replay;
+use crate::session::{self, Wishes};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Record what the probes report to a file, one JSON object per line. Holds captured bytes of
+    /// requests and responses: treat it as confidential
+    Record {
+        /// The file
+        file: PathBuf,
+        /// How long to record
+        #[arg(long, value_name = "TIME", default_value = "10s")]
+        duration: Period,
+    },
+    /// Send a recorded stream through the pipeline and print its spans
+    Replay {
+        /// The file
+        file: PathBuf,
+        /// What is printed for each span
+        #[arg(long, value_enum, default_value = "spans")]
+        print: Print,
+    },
+}
+
+pub(super) fn run(common: &Common, arguments: Arguments) -> Result<(), Failure> {
+    match arguments.what {
+        What::Record { file, duration } => record(common, &file, duration.0),
+        What::Replay { file, print } => play(common, &file, print),
+    }
+}
+
+fn record(common: &Common, path: &Path, duration: Duration) -> Result<(), Failure> {
+    let config = super::load(common, Overrides::default())?;
+    require::allowed()?;
+    let file = File::create(path).map_err(|error| {
+        Failure::failed(format!("cannot write {}: {error}", path.display()), "choose another file")
+    })?;
+    let to: Box<dyn Write + Send> = Box::new(BufWriter::new(file));
+    let wishes = Wishes {
+        selection: Selection::new(&config.watch),
+        watch_unknown: true,
+        watch_children: false,
+        takers: Vec::new(),
+        meter_pause: duration,
+        recording: Some(Writer::new(to)),
+    };
+    let store = Arc::new(Mutex::new(session::store(&config)));
+    let watch = session::start(&config, store, wishes).map_err(|error| require::explain(&error))?;
+    say_ready();
+    let end = std::time::Instant::now() + duration;
+    while std::time::Instant::now() < end && !watch.is_over() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let published = watch
+        .stop()
+        .map_err(|error| Failure::failed(error, "free space, or record to another file"))?;
+    println!("{} events", published.figures.events);
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "the line that scripts wait for")]
+fn say_ready() {
+    eprintln!("ready backend={}", session::BACKEND);
+}
+
+fn play(common: &Common, path: &Path, print: Print) -> Result<(), Failure> {
+    let config = super::load(common, Overrides::default())?;
+    let file = File::open(path).map_err(|error| {
+        Failure::failed(
+            format!("cannot read {}: {error}", path.display()),
+            "give a recorded stream",
+        )
+    })?;
+    let mut takers: Vec<Box<dyn TakeSpans>> = Vec::new();
+    if print == Print::Spans {
+        takers.push(Box::new(outputs::Lines::new(std::io::stdout())));
+    }
+    let routes = session::routes(&config)
+        .map_err(|error| Failure::usage(error, "correct the pattern in the configuration"))?;
+    let store = Arc::new(Mutex::new(session::store(&config)));
+    replay::replay(Reader::new(BufReader::new(file)), routes, store, takers).map_err(|error| {
+        Failure::failed(format!("{}: {error}", path.display()), "record the stream again")
+    })?;
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Where the commands put spans and reports.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+
+use crate::discover::Host;
+use crate::export::otlp::TraceExporter;
+use crate::export::span_line;
+use crate::kernel::cost;
+use crate::metrics::snapshot::Snapshot;
+use crate::own::Losses;
+use crate::pipeline::TakeSpans;
+use crate::probe::cost::ProgramCost;
+use crate::report::{Cost, Meta, Report};
+use crate::session;
+use crate::span::Span;
+use crate::watch::Watch;
+
+/// Spans as JSON lines. A round's lines are written in one go.
+pub(super) struct Lines<W> {
+    to: W,
+    buffer: Vec<u8>,
+    failed: bool,
+}
+
+impl<W: Write> Lines<W> {
+    pub(super) fn new(to: W) -> Self {
+        Self { to, buffer: Vec::new(), failed: false }
+    }
+}
+
+impl<W: Write + Send> TakeSpans for Lines<W> {
+    fn take(&mut self, spans: &mut Vec<Span>) {
+        if self.failed {
+            return;
+        }
+        self.buffer.clear();
+        for span in spans.iter() {
+            span_line::write(span, &mut self.buffer);
+        }
+        if let Err(error) = self.to.write_all(&self.buffer).and_then(|()| self.to.flush()) {
+            tracing::error!(%error, "span lines cannot be written any more");
+            self.failed = true;
+        }
+    }
+}
+
+/// Spans to the OTLP exporter. It keeps them, so it comes last.
+pub(super) struct Traces(pub(super) TraceExporter);
+
+impl TakeSpans for Traces {
+    fn take(&mut self, spans: &mut Vec<Span>) {
+        self.0.offer(spans);
+    }
+}
+
+/// The costs of reports.
+pub(super) fn cost_of(programs: &[ProgramCost]) -> Cost {
+    Cost {
+        agent_cpu_s: cost::cpu_time().as_secs_f64(),
+        agent_rss_bytes: cost::resident_bytes(),
+        probe_s: programs.iter().map(|program| program.seconds).sum(),
+        probe_ns_per_call: programs
+            .iter()
+            .map(|program| (program.name.to_owned(), program.ns_per_run))
+            .collect(),
+    }
+}
+
+/// What was lost, as reports have it.
+pub(super) fn losses_of(losses: &Losses) -> BTreeMap<String, u64> {
+    losses.by_reason.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect()
+}
+
+/// A report of a running watch.
+pub(super) fn live_report(snapshot: &Snapshot, watch: &Watch) -> Report {
+    let host = Host::read();
+    let published = watch.published();
+    let losses = Losses::of(&watch.counters.read(), &published);
+    let elapsed_ns = snapshot.time_unix_nano.saturating_sub(snapshot.start_unix_nano);
+    Report::new(
+        snapshot,
+        Meta {
+            host: host.name,
+            kernel: host.kernel,
+            backend: session::BACKEND.to_owned(),
+            started_unix_nano: snapshot.start_unix_nano,
+            duration_s: elapsed_ns as f64 / 1e9,
+            service_cpu_s: HashMap::new(),
+            exit_code: None,
+            records_seen: losses.seen,
+            records_lost: losses_of(&losses),
+            connections_mid_stream: published.figures.flows.mid_stream,
+            cost: cost_of(&published.cost),
+        },
+    )
+}

@@ -1,0 +1,282 @@
+//! `vigie run`: the daemon.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch as signalling;
+
+use super::{Common, Failure, Print, outputs, require};
+use crate::config::{Config, Listen, Overrides};
+use crate::discover::{Host, Selection};
+use crate::export::otlp::{self, Otlp};
+use crate::export::serve;
+use crate::metrics::Store;
+use crate::metrics::snapshot::Snapshot;
+use crate::own::Own;
+use crate::pipeline::TakeSpans;
+use crate::session::{self, Wishes};
+use crate::watch::{Reload, Watch};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// What is printed for each span
+    #[arg(long, value_enum, default_value = "none")]
+    print: Print,
+    /// Address of the Prometheus endpoint, or `off`
+    #[arg(long, value_name = "ADDR|off")]
+    prometheus: Option<String>,
+    /// Send traces and metrics over OTLP to this URL
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
+    /// Folder for what must survive a restart
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+/// Longest time that the last flush may take.
+const FLUSH: Duration = Duration::from_secs(10);
+
+/// Time between two tables on a terminal.
+const TABLE_EVERY: Duration = Duration::from_secs(10);
+
+/// Time between two measurements of what the programs cost.
+const METER_PAUSE: Duration = Duration::from_secs(10);
+
+pub(super) fn run(common: &Common, arguments: Arguments) -> Result<(), Failure> {
+    let flags = Overrides {
+        prometheus: arguments.prometheus,
+        otlp_endpoint: arguments.otlp_endpoint,
+        state_dir: arguments.state.map(|path| path.to_string_lossy().into_owned()),
+        ..Overrides::default()
+    };
+    let config = super::load(common, flags.clone())?;
+    let settings = session::otlp_settings(&config)
+        .map_err(|error| Failure::usage(&error, "correct the variable, or unset it"))?;
+    require::allowed()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(error, "look at the limits of this process"))?;
+    runtime.block_on(daemon(common, &flags, config, &settings, arguments.print))
+}
+
+/// Everything that runs beside the watching thread.
+struct Services {
+    store: Arc<Mutex<Store>>,
+    own: Arc<OnceLock<Own>>,
+    ready: Arc<AtomicBool>,
+    end: signalling::Sender<bool>,
+    otlp: Option<Otlp>,
+}
+
+impl Services {
+    fn snapshots(&self) -> impl Fn() -> Snapshot + Send + Sync + Clone + 'static {
+        let (store, own) = (Arc::clone(&self.store), Arc::clone(&self.own));
+        move || match own.get() {
+            Some(own) => session::snapshot(&store, own),
+            None => session::bare_snapshot(&store),
+        }
+    }
+
+    async fn serve(&self, listen: &Listen) -> Result<Option<String>, Failure> {
+        let Listen::At(address) = *listen else { return Ok(None) };
+        let listener = serve::bind(address).await.map_err(|error| {
+            Failure::failed(
+                format!("cannot listen at {address}: {error}"),
+                "free the port, or choose another with --prometheus ADDR or --prometheus off",
+            )
+        })?;
+        let bound = listener.local_addr().unwrap_or(address);
+        let source =
+            serve::Source { snapshot: Arc::new(self.snapshots()), ready: Arc::clone(&self.ready) };
+        let mut ended = self.end.subscribe();
+        tokio::spawn(async move {
+            let end = async move {
+                // An error means that the sender is gone, which is an end too.
+                let _ = ended.wait_for(|ended| *ended).await;
+            };
+            if let Err(error) = serve::serve(listener, source, end).await {
+                tracing::error!(%error, "the Prometheus endpoint stopped");
+            }
+        });
+        Ok(Some(format!("http://{bound}/metrics")))
+    }
+}
+
+async fn daemon(
+    common: &Common,
+    flags: &Overrides,
+    config: Config,
+    settings: &otlp::Settings,
+    print: Print,
+) -> Result<(), Failure> {
+    let mut services = Services {
+        store: Arc::new(Mutex::new(session::store(&config))),
+        own: Arc::default(),
+        ready: Arc::default(),
+        end: signalling::Sender::new(false),
+        otlp: None,
+    };
+    let mut signals = Signals::new()?;
+    let metrics = services.serve(&config.prometheus.address).await?;
+    if settings.is_on() {
+        let host = Host::read();
+        let host = otlp::Host { name: host.name, id: host.id };
+        let otlp = Otlp::start(settings, &host, services.snapshots())
+            .map_err(|error| Failure::usage(error, "correct the settings of the OTLP endpoint"))?;
+        services.otlp = Some(otlp);
+    }
+    let mut takers: Vec<Box<dyn TakeSpans>> = Vec::new();
+    if print == Print::Spans {
+        takers.push(Box::new(outputs::Lines::new(std::io::stdout())));
+    }
+    if let Some(traces) = services.otlp.as_ref().and_then(Otlp::traces) {
+        takers.push(Box::new(outputs::Traces(traces)));
+    }
+    let wishes = Wishes {
+        selection: Selection::new(&config.watch),
+        watch_unknown: true,
+        watch_children: false,
+        takers,
+        meter_pause: METER_PAUSE,
+        recording: None,
+    };
+    let watch = session::start(&config, Arc::clone(&services.store), wishes)
+        .map_err(|error| require::explain(&error))?;
+    // Set once, here.
+    let _ = services.own.set(Own {
+        kernel: Arc::clone(&watch.counters),
+        watch: watch.publisher(),
+        export: services.otlp.as_ref().map(Otlp::counters),
+    });
+    services.ready.store(true, Ordering::Release);
+    say_ready(metrics.as_deref(), &config);
+    let table = print == Print::None && std::io::stdout().is_terminal();
+    let failed = attend(common, flags, config, &watch, &services, &mut signals, table).await;
+    finish(watch, services, failed).await
+}
+
+/// Waits until it is time to end. Returns whether the watching thread failed.
+async fn attend(
+    common: &Common,
+    flags: &Overrides,
+    mut config: Config,
+    watch: &Watch,
+    services: &Services,
+    signals: &mut Signals,
+    table: bool,
+) -> bool {
+    let mut health = tokio::time::interval(Duration::from_secs(1));
+    let mut tables = tokio::time::interval(TABLE_EVERY);
+    tables.reset();
+    let snapshots = services.snapshots();
+    let mut before = snapshots();
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => return false,
+            _ = signals.interrupt.recv() => return false,
+            _ = signals.hangup.recv() => reload(common, flags, &mut config, watch),
+            _ = health.tick() => if watch.is_over() { return true },
+            _ = tables.tick(), if table => {
+                let now = snapshots();
+                show_table(&now.since(&before), watch);
+                before = now;
+            }
+        }
+    }
+}
+
+fn reload(common: &Common, flags: &Overrides, config: &mut Config, watch: &Watch) {
+    let new = match super::read(common, flags.clone()) {
+        Ok(new) => new,
+        Err(failure) => {
+            tracing::error!("{}; {}; the old configuration stays", failure.what, failure.todo);
+            return;
+        }
+    };
+    match session::routes(&new) {
+        Ok(routes) => {
+            let selection = Selection::new(&new.watch);
+            watch.reload(Reload { services: new.services.clone(), selection, routes });
+            tracing::info!("configuration reloaded");
+            let mut restart = Config { services: new.services.clone(), ..config.clone() };
+            restart.watch.clone_from(&new.watch);
+            restart.routes.clone_from(&new.routes);
+            if restart != new {
+                tracing::warn!(
+                    "keys other than watch, services and routes changed; restart for them"
+                );
+            }
+            *config = restart;
+        }
+        Err(error) => tracing::error!(%error, "the old configuration stays"),
+    }
+}
+
+async fn finish(watch: Watch, services: Services, failed: bool) -> Result<(), Failure> {
+    services.ready.store(false, Ordering::Release);
+    let begun = tokio::time::Instant::now();
+    let stopped = watch.stop();
+    if let Some(otlp) = services.otlp {
+        let left = FLUSH.saturating_sub(begun.elapsed());
+        let counters = otlp.shutdown(left).await;
+        let dropped = counters.traces.dropped_total();
+        if dropped > 0 {
+            tracing::warn!(dropped, sent = counters.traces.sent(), "spans were not delivered");
+        }
+    }
+    // Nobody may be listening any more.
+    let _ = services.end.send(true);
+    match stopped {
+        Ok(_) if !failed => Ok(()),
+        Ok(_) => Err(Failure::failed("the watching thread ended", "please report this")),
+        Err(error) => Err(Failure::failed(error, "see the messages above; please report this")),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the line that scripts wait for")]
+fn say_ready(metrics: Option<&str>, config: &Config) {
+    let metrics = metrics.map(|url| format!(" metrics={url}")).unwrap_or_default();
+    let otlp = &config.otlp;
+    let otlp = otlp
+        .endpoint
+        .as_ref()
+        .or(otlp.traces_endpoint.as_ref())
+        .map(|endpoint| format!(" otlp={}", endpoint.as_str()))
+        .unwrap_or_default();
+    eprintln!("ready backend={}{metrics}{otlp}", session::BACKEND);
+}
+
+fn show_table(snapshot: &Snapshot, watch: &Watch) {
+    let report = outputs::live_report(snapshot, watch);
+    let mut out = std::io::stdout().lock();
+    // A terminal that went away is noticed by the signal that comes with it.
+    let _ = writeln!(out, "{}", crate::report::table(&report, 100));
+}
+
+/// The signals that the daemon listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| {
+                Failure::failed(format!("cannot listen to signals: {error}"), "please report this")
+            })
+        };
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+}

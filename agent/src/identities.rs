@@ -1,0 +1,205 @@
+//! Who the processes behind events are: the live ones, asked of `/proc`, or those of a recorded
+//! stream.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use vigie_common::policy::ProcessPolicy;
+
+use crate::config::ServiceRule;
+use crate::discover::{Discoverer, Hint, Selection};
+use crate::event::{Event, Identity, MonoNs, Open, ProcessKey};
+use crate::span::assemble::{Identified, Identify};
+use crate::span::{Process, Service};
+
+/// Identities of the processes of this machine, and the decisions on them.
+pub struct Live {
+    discoverer: Discoverer,
+    /// Decisions so far; `None`: not watched.
+    decided: HashMap<ProcessKey, Option<Identified>>,
+    /// Most decisions that are remembered.
+    capacity: usize,
+    /// Processes that the kernel is to leave alone from now on.
+    to_ignore: Vec<ProcessKey>,
+    /// Processes that the kernel leaves alone already.
+    ignored: HashSet<u32>,
+    /// Identities that were found, for a recording; `None` when nobody records.
+    found: Option<Vec<Identity>>,
+}
+
+impl Live {
+    /// With a discoverer and a bound on the decisions that are remembered.
+    pub fn new(discoverer: Discoverer, capacity: usize) -> Self {
+        Self {
+            discoverer,
+            decided: HashMap::new(),
+            capacity: capacity.max(1),
+            to_ignore: Vec::new(),
+            ignored: HashSet::new(),
+            found: None,
+        }
+    }
+
+    /// Keeps identities for a recording from now on.
+    pub fn keep_found(&mut self) {
+        self.found = Some(Vec::new());
+    }
+
+    /// Identities found since the last call, where they are kept.
+    pub fn take_found(&mut self) -> Vec<Identity> {
+        self.found.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Looks at every process that there is, so that the kernel leaves alone from the start what
+    /// is not watched. Without rules there is nothing to look for.
+    pub fn scan(&mut self) {
+        if self.discoverer.selection().is_everything() {
+            return;
+        }
+        for found in self.discoverer.scan() {
+            if found.policy == ProcessPolicy::Ignore {
+                self.to_ignore.push(found.key);
+            }
+        }
+    }
+
+    /// Decides by other rules from now on. Returns the processes that were left alone so far; those
+    /// that still are will be named again.
+    pub fn reconfigure(&mut self, services: &[ServiceRule], selection: Selection) -> Vec<u32> {
+        self.discoverer.reconfigure(services, selection);
+        self.decided.clear();
+        let before = std::mem::take(&mut self.ignored);
+        self.scan();
+        before.into_iter().collect()
+    }
+
+    /// Processes to leave alone, found since the last call.
+    pub fn take_ignored(&mut self) -> Vec<ProcessKey> {
+        self.ignored.extend(self.to_ignore.iter().map(|process| process.pid));
+        std::mem::take(&mut self.to_ignore)
+    }
+
+    /// Takes note of what an event says of processes.
+    pub fn event(&mut self, event: &Event<'_>) {
+        match event {
+            // The process is there now and may be gone soon.
+            Event::Open(open) => self.opened(open),
+            Event::Exec(exec) => {
+                self.discoverer.exec(exec);
+                self.decided.remove(&exec.process);
+            }
+            Event::Fork(fork) => self.discoverer.fork(fork),
+            Event::Exit(exit) => {
+                self.discoverer.exit(exit);
+                self.ignored.remove(&exit.process.pid);
+            }
+            Event::Data(_) | Event::Close(_) | Event::Identity(_) => {}
+        }
+    }
+
+    fn opened(&mut self, open: &Open) {
+        if !self.decided.contains_key(&open.process) {
+            self.decide(open.process, &open.comm);
+        }
+    }
+
+    /// To be called about once a second.
+    pub fn expire(&mut self, now: MonoNs) {
+        self.discoverer.expire(now);
+    }
+
+    fn decide(&mut self, key: ProcessKey, comm: &str) -> Option<Identified> {
+        let hint = Hint { comm, ..Hint::default() };
+        let process = self.discoverer.identify(key, &hint);
+        let decision = if self.discoverer.policy(key, &hint) == ProcessPolicy::Watch {
+            if let Some(found) = &mut self.found {
+                found.push(identity_of(key, &process));
+            }
+            let routes = self.discoverer.route_set(key).map_or(0, |set| set + 1);
+            Some(Identified { process, routes })
+        } else {
+            self.to_ignore.push(key);
+            None
+        };
+        if self.decided.len() >= self.capacity {
+            // What is still needed is decided again from the discoverer's own table.
+            self.decided.clear();
+        }
+        self.decided.insert(key, decision.clone());
+        decision
+    }
+}
+
+impl Identify for Live {
+    fn identify(&mut self, process: ProcessKey) -> Option<Identified> {
+        match self.decided.get(&process) {
+            Some(decision) => decision.clone(),
+            None => self.decide(process, ""),
+        }
+    }
+}
+
+fn identity_of(key: ProcessKey, process: &Process) -> Identity {
+    Identity {
+        process: key,
+        service: process.service.name.to_string(),
+        namespace: process.service.namespace.to_string(),
+        language: process.language.map(str::to_owned),
+        executable: process.executable.to_string(),
+        container: process.container.as_deref().map(str::to_owned),
+    }
+}
+
+/// Identities of a recorded stream.
+#[derive(Default)]
+pub struct Recorded {
+    known: HashMap<ProcessKey, Arc<Process>>,
+}
+
+impl Recorded {
+    /// Takes note of what an event says of processes.
+    pub fn event(&mut self, event: &Event<'_>) {
+        if let Event::Identity(identity) = event {
+            self.known.insert(identity.process, Arc::new(process_of(identity)));
+        }
+    }
+}
+
+impl Identify for Recorded {
+    fn identify(&mut self, process: ProcessKey) -> Option<Identified> {
+        let process = self.known.entry(process).or_insert_with(|| {
+            Arc::new(process_of(&Identity {
+                process,
+                service: format!("process-{}", process.pid),
+                namespace: String::new(),
+                language: None,
+                executable: String::new(),
+                container: None,
+            }))
+        });
+        Some(Identified { process: Arc::clone(process), routes: 0 })
+    }
+}
+
+/// Languages that a recorded identity may name, as `telemetry.sdk.language` has them.
+const LANGUAGES: [&str; 10] =
+    ["cpp", "dotnet", "erlang", "go", "java", "nodejs", "php", "python", "ruby", "rust"];
+
+fn process_of(identity: &Identity) -> Process {
+    Process {
+        pid: identity.process.pid,
+        start_ns: identity.process.start_ns,
+        service: Arc::new(Service {
+            name: identity.service.as_str().into(),
+            namespace: identity.namespace.as_str().into(),
+        }),
+        language: identity
+            .language
+            .as_deref()
+            .and_then(|name| LANGUAGES.into_iter().find(|known| *known == name)),
+        executable: identity.executable.as_str().into(),
+        container: identity.container.as_deref().map(Into::into),
+        version: None,
+        resource: Vec::new(),
+    }
+}

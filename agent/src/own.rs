@@ -1,0 +1,193 @@
+//! vigie's figures about itself, gathered from all stages when a snapshot is made.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use vigie_common::counter::Counter;
+
+use crate::export::otlp::{Counters as ExportCounters, DropReason, SignalCounters};
+use crate::kernel::cost;
+use crate::metrics::own::{OwnKind, OwnMetric, OwnPoint, SelfMetrics};
+use crate::probe::counters::{Counters, Counts};
+use crate::protocol::Problem;
+use crate::watch::Published;
+
+/// Everything that vigie counts about itself.
+#[derive(Clone)]
+pub struct Own {
+    /// The kernel's counters.
+    pub kernel: Arc<Counters>,
+    /// What the watching thread published last.
+    pub watch: Arc<Mutex<Published>>,
+    /// The exporter's counters, where there is one.
+    pub export: Option<Arc<ExportCounters>>,
+}
+
+/// What was seen and what is known to be lost, by reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Records handed over by the kernel and decoded.
+    pub seen: u64,
+    /// What was lost, by reason; zeros included.
+    pub by_reason: BTreeMap<&'static str, u64>,
+}
+
+impl Losses {
+    /// From the kernel's counters and the watching thread's figures.
+    pub fn of(counts: &Counts, published: &Published) -> Self {
+        let flows = &published.figures.flows;
+        let mut by_reason: BTreeMap<_, _> = counts.losses().collect();
+        by_reason.insert("undecodable", published.undecodable);
+        by_reason.insert("connection_evicted", flows.evicted);
+        by_reason.insert("parser_memory", flows.relieved);
+        Self { seen: counts.get(Counter::Records), by_reason }
+    }
+
+    /// What was lost in all.
+    pub fn lost(&self) -> u64 {
+        self.by_reason.values().sum()
+    }
+
+    /// Seen / (seen + lost); 1 when there was nothing.
+    pub fn completeness(&self) -> f64 {
+        let all = self.seen + self.lost();
+        if all == 0 { 1.0 } else { self.seen as f64 / all as f64 }
+    }
+}
+
+impl Own {
+    /// The figures now.
+    pub fn gather(&self) -> SelfMetrics {
+        let mut own = SelfMetrics::default();
+        let counts = self.kernel.read();
+        let published = self.watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        kernel(&mut own, &counts);
+        losses(&mut own, &Losses::of(&counts, &published));
+        pipeline(&mut own, &published);
+        if let Some(export) = &self.export {
+            signal(&mut own, "traces", &export.traces);
+            signal(&mut own, "metrics", &export.metrics);
+        }
+        own.set(CPU, cost::cpu_time().as_secs_f64());
+        own.set(MEMORY, cost::resident_bytes());
+        own
+    }
+}
+
+fn kernel(own: &mut SelfMetrics, counts: &Counts) {
+    own.set(SYSCALLS, counts.get(Counter::Syscalls));
+    own.set(RECORDS, counts.get(Counter::Records));
+    own.set(COPIED, counts.get(Counter::BytesCopied));
+    own.set(UNREAD, counts.get(Counter::BytesUnread));
+    for (direction, counter) in [("received", Counter::BytesReceived), ("sent", Counter::BytesSent)]
+    {
+        own.set_by(TRAFFIC, "direction", direction, counts.get(counter));
+    }
+    for (state, counter) in [
+        ("opened", Counter::ConnectionsOpened),
+        ("closed", Counter::ConnectionsClosed),
+        ("encrypted", Counter::ConnectionsEncrypted),
+        ("uninteresting", Counter::ConnectionsUninteresting),
+    ] {
+        own.set_by(KERNEL_CONNECTIONS, "event", state, counts.get(counter));
+    }
+}
+
+fn losses(own: &mut SelfMetrics, losses: &Losses) {
+    for (reason, count) in &losses.by_reason {
+        own.set_by(DROPPED, "reason", *reason, *count);
+    }
+    own.set(COMPLETENESS, losses.completeness());
+}
+
+fn pipeline(own: &mut SelfMetrics, published: &Published) {
+    let figures = &published.figures;
+    own.set(EVENTS, figures.events);
+    own.set(SPANS, figures.spans);
+    for (problem, count) in Problem::ALL.iter().zip(figures.problems) {
+        own.set_by(PROBLEMS, "problem", problem.name(), count);
+    }
+    own.set(CONNECTIONS, figures.connections as u64);
+    own.set(MID_STREAM, figures.flows.mid_stream);
+    own.set(UNJOINED, figures.refused_ends);
+    for program in &published.cost {
+        own.set_by(PROBE_TIME, "program", program.name, program.seconds);
+        own.set_by(PROBE_MEAN, "program", program.name, program.ns_per_run / 1e9);
+    }
+}
+
+fn signal(own: &mut SelfMetrics, name: &'static str, counters: &SignalCounters) {
+    own.set_by(EXPORT_QUEUED, "signal", name, counters.queued());
+    own.set_by(EXPORT_SENT, "signal", name, counters.sent());
+    own.set_by(EXPORT_RETRIES, "signal", name, counters.retries());
+    for reason in DropReason::ALL {
+        own.push(OwnPoint {
+            metric: EXPORT_DROPPED,
+            attributes: vec![("signal", name.into()), ("reason", reason.name().into())],
+            value: counters.dropped(reason).into(),
+        });
+    }
+}
+
+const fn counter(name: &'static str, unit: &'static str, description: &'static str) -> OwnMetric {
+    OwnMetric { name, unit, description, kind: OwnKind::Counter }
+}
+
+const fn gauge(name: &'static str, unit: &'static str, description: &'static str) -> OwnMetric {
+    OwnMetric { name, unit, description, kind: OwnKind::Gauge }
+}
+
+const SYSCALLS: OwnMetric =
+    counter("vigie.syscalls", "{call}", "System calls of watched processes that were looked at.");
+const RECORDS: OwnMetric =
+    counter("vigie.records", "{record}", "Records handed over by the kernel programs.");
+const COPIED: OwnMetric =
+    counter("vigie.copied", "By", "Payload bytes copied by the kernel programs.");
+const UNREAD: OwnMetric = counter(
+    "vigie.unread",
+    "By",
+    "Bytes moved without user memory (sendfile, splice), counted by length.",
+);
+const TRAFFIC: OwnMetric =
+    counter("vigie.traffic", "By", "Bytes that went over connections of known protocols.");
+const KERNEL_CONNECTIONS: OwnMetric = counter(
+    "vigie.kernel.connections",
+    "{connection}",
+    "What happened to connections in the kernel programs.",
+);
+const DROPPED: OwnMetric = counter("vigie.records.dropped", "{record}", "Losses by reason.");
+const COMPLETENESS: OwnMetric =
+    gauge("vigie.completeness", "1", "Seen / (seen + known to be lost).");
+const EVENTS: OwnMetric = counter("vigie.events", "{event}", "Events taken in by the pipeline.");
+const SPANS: OwnMetric = counter("vigie.spans", "{span}", "Spans finished.");
+const PROBLEMS: OwnMetric =
+    counter("vigie.problems", "{problem}", "What parsers could not make sense of.");
+const CONNECTIONS: OwnMetric =
+    gauge("vigie.connections", "{connection}", "Connections in the table.");
+const MID_STREAM: OwnMetric = counter(
+    "vigie.connections.mid_stream",
+    "{connection}",
+    "Connections that were older than vigie.",
+);
+const UNJOINED: OwnMetric = counter(
+    "vigie.connections.unjoined",
+    "{connection}",
+    "Ends of connections that could not be kept for joining.",
+);
+const PROBE_TIME: OwnMetric = counter(
+    "vigie.probe.time",
+    "s",
+    "Time spent in each kernel program, estimated from short windows.",
+);
+const PROBE_MEAN: OwnMetric =
+    gauge("vigie.probe.run.duration", "s", "Mean time of one run of each kernel program.");
+const EXPORT_QUEUED: OwnMetric =
+    gauge("vigie.export.queued", "{item}", "What waits to be exported.");
+const EXPORT_SENT: OwnMetric =
+    counter("vigie.export.sent", "{item}", "What the receiver has accepted.");
+const EXPORT_RETRIES: OwnMetric =
+    counter("vigie.export.retries", "{request}", "Requests that were tried again.");
+const EXPORT_DROPPED: OwnMetric =
+    counter("vigie.export.dropped", "{item}", "What was not exported, by reason.");
+const CPU: OwnMetric = counter("vigie.cpu.time", "s", "CPU time of vigie.");
+const MEMORY: OwnMetric = gauge("vigie.memory.resident", "By", "Resident memory of vigie.");

@@ -1,0 +1,227 @@
+//! The report of `vigie profile`: what was seen during a stretch of time, as JSON (the shape of the
+//! manual's "vigie profile") and as a table for people.
+//!
+//! Endpoints join the series of all statuses. What matters comes first, everywhere: what failed
+//! most often, then what took most time in all, then by name.
+
+#![forbid(unsafe_code)]
+
+mod build;
+mod format;
+mod table;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+pub use table::table;
+
+use crate::metrics::Snapshot;
+use crate::span::Service;
+
+/// What the snapshot does not know.
+#[derive(Clone, Debug, Default)]
+pub struct Meta {
+    /// Name of the machine.
+    pub host: String,
+    /// Release of its kernel.
+    pub kernel: String,
+    /// `syscall`, `socket-fentry` or `socket-kprobe`.
+    pub backend: String,
+    /// When watching began.
+    pub started_unix_nano: u64,
+    /// For how long, in seconds.
+    pub duration_s: f64,
+    /// CPU seconds that services used meanwhile, where they are known.
+    pub service_cpu_s: HashMap<Arc<Service>, f64>,
+    /// Exit code of the command that was run, if one was.
+    pub exit_code: Option<i32>,
+    /// Records that came through.
+    pub records_seen: u64,
+    /// Records known to be lost, by reason. Reasons with 0 are left out of the report.
+    pub records_lost: BTreeMap<String, u64>,
+    /// Connections older than vigie of which something could not be known.
+    pub connections_mid_stream: u64,
+    /// What watching cost.
+    pub cost: Cost,
+}
+
+/// The whole report.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// Version of the shape, 1.
+    pub version: u32,
+    /// Name of the machine.
+    pub host: String,
+    /// Release of its kernel.
+    pub kernel: String,
+    /// Backend that captured.
+    pub backend: String,
+    /// When watching began.
+    pub started_unix_nano: u64,
+    /// For how long.
+    pub duration_s: f64,
+    /// Services that answered or called.
+    pub services: Vec<ServiceReport>,
+    /// Who calls whom.
+    pub edges: Vec<EdgeReport>,
+    /// Names that were looked up.
+    pub dns: Vec<DnsReport>,
+    /// Verdicts on SLOs.
+    pub slo: Vec<SloReport>,
+    /// What was lost.
+    pub loss: Loss,
+    /// What watching cost.
+    pub cost: Cost,
+    /// Largest relative error of the percentiles above; counts, means and extremes are exact.
+    pub percentile_error: f64,
+    /// Exit code of the command that was run, absent if none was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ServiceReport {
+    /// `service.name`.
+    pub name: String,
+    /// `service.namespace`, empty where there is none.
+    pub namespace: String,
+    /// Its processes that did something, the latest of them where they are many.
+    pub pids: Vec<u32>,
+    /// `telemetry.sdk.language` where known.
+    pub language: Option<String>,
+    /// Container id where there is one.
+    pub container: Option<String>,
+    /// What it answers, then what it calls.
+    pub endpoints: Vec<EndpointReport>,
+    /// CPU seconds that it used, where known.
+    pub cpu_s: Option<f64>,
+}
+
+/// Calls of one name.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EndpointReport {
+    /// `server` or `client`.
+    pub kind: &'static str,
+    /// Protocol.
+    pub protocol: &'static str,
+    /// `GET /users/{id}`.
+    pub name: String,
+    /// Calls, exactly.
+    pub count: u64,
+    /// Those that failed.
+    pub errors: u64,
+    /// Calls per second of the watched time.
+    pub rate_per_s: f64,
+    /// `null` where no duration was seen whole.
+    pub duration_s: Option<DurationReport>,
+    /// Client: who answered, service name or address.
+    pub peer: Option<String>,
+    /// Calls by status code; those without a status are in none.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Calls that `duration_s` leaves out, as their duration was not seen whole.
+    pub untrusted: u64,
+}
+
+/// Distribution of durations in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct DurationReport {
+    /// Shortest.
+    pub min: f64,
+    /// Mean.
+    pub mean: f64,
+    /// Median.
+    pub p50: f64,
+    /// 90th percentile.
+    pub p90: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// Longest.
+    pub max: f64,
+}
+
+/// Who calls whom.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EdgeReport {
+    /// Service name or address.
+    pub client: String,
+    /// Service name or address.
+    pub server: String,
+    /// Protocol.
+    pub protocol: &'static str,
+    /// Calls.
+    pub count: u64,
+    /// Those that failed.
+    pub errors: u64,
+    /// Median in seconds, as the client saw it where it was seen, else the server.
+    pub p50_s: Option<f64>,
+    /// 99th percentile, likewise.
+    pub p99_s: Option<f64>,
+}
+
+/// A name that was looked up.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DnsReport {
+    /// Name.
+    pub name: String,
+    /// Type of the record.
+    #[serde(rename = "type")]
+    pub record_type: String,
+    /// Look-ups.
+    pub count: u64,
+    /// Those that failed.
+    pub errors: u64,
+    /// Median in seconds.
+    pub p50_s: f64,
+    /// Longest in seconds.
+    pub max_s: f64,
+}
+
+/// Verdict on one SLO.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SloReport {
+    /// Name.
+    pub name: String,
+    /// Whether it was kept.
+    pub ok: bool,
+    /// What was found, in words.
+    pub detail: String,
+}
+
+/// What was lost.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Loss {
+    /// Records known to be lost.
+    pub records_dropped: u64,
+    /// Why.
+    pub by_reason: BTreeMap<String, u64>,
+    /// Seen / (seen + known to be lost), 1 when nothing happened.
+    pub completeness: f64,
+    /// Connections older than vigie of which something could not be known.
+    pub connections_mid_stream: u64,
+}
+
+/// What watching cost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Cost {
+    /// CPU seconds of the agent, user and system.
+    pub agent_cpu_s: f64,
+    /// Its resident memory in bytes.
+    pub agent_rss_bytes: u64,
+    /// Seconds spent in probes, over all CPUs.
+    pub probe_s: f64,
+    /// Nanoseconds of one run, by probe.
+    pub probe_ns_per_call: BTreeMap<String, f64>,
+}
+
+impl Report {
+    /// From all that was seen since the store was made.
+    pub fn new(snapshot: &Snapshot, meta: Meta) -> Self {
+        build::report(snapshot, meta)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! From a configuration to a running watch: everything that `run` and `profile` share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::config::Config;
+use crate::discover::{Discoverer, Selection};
+use crate::export::otlp::{self, SettingsError};
+use crate::flow;
+use crate::identities::Live;
+use crate::metrics::own::SelfMetrics;
+use crate::metrics::snapshot::Snapshot;
+use crate::metrics::{Limits, Store};
+use crate::own::Own;
+use crate::pipeline::{Outputs, Pipeline, TakeSpans};
+use crate::probe::load::{self, LoadError, LoadOptions};
+use crate::span::assemble::Assembler;
+use crate::span::route::{PatternError, RouteLimits, Routes};
+use crate::watch::{Parts, Recording, Watch, WatchError};
+
+/// The backend in use, as reports name it.
+pub const BACKEND: &str = "syscall";
+
+/// Why a watch could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The probes cannot run.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The watch could not begin.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// A route pattern of the configuration is wrong.
+    #[error(transparent)]
+    Routes(#[from] PatternError),
+}
+
+/// What differs between the commands.
+pub struct Wishes {
+    /// Which processes are watched.
+    pub selection: Selection,
+    /// Whether processes that nothing is known of are captured until they are known. Off only where
+    /// none but the children of this process are wanted.
+    pub watch_unknown: bool,
+    /// Whether the children of this process are watched, whatever they are.
+    pub watch_children: bool,
+    /// Takers of spans beside the store.
+    pub takers: Vec<Box<dyn TakeSpans>>,
+    /// Time between two measurements of what the programs cost.
+    pub meter_pause: Duration,
+    /// Where the event stream is recorded, if it is.
+    pub recording: Option<Recording>,
+}
+
+/// Loads the probes and begins to watch.
+pub fn start(
+    config: &Config,
+    store: Arc<Mutex<Store>>,
+    wishes: Wishes,
+) -> Result<Watch, SessionError> {
+    let capture = &config.capture;
+    let routes = routes(config)?;
+    let probes = load::load(&LoadOptions {
+        ring_bytes: bytes(capture.ring_bytes.0),
+        max_connections: capture.max_connections,
+        max_processes: capture.max_processes,
+        request_bytes: bytes(capture.request_bytes.0),
+        response_bytes: bytes(capture.response_bytes.0),
+        watch_by_default: wishes.watch_unknown,
+    })?;
+    let connections = capture.max_connections as usize;
+    let flow_limits =
+        flow::Limits { connections: connections.saturating_mul(2), ..flow::Limits::default() };
+    let outputs = Outputs { store, takers: wishes.takers };
+    // Both ends of every connection may be on this machine.
+    let assembler = Assembler::new(routes, connections.saturating_mul(2));
+    let processes = capture.max_processes as usize;
+    let discoverer = Discoverer::new(&config.services, wishes.selection, processes);
+    Ok(Watch::start(Parts {
+        probes,
+        pipeline: Pipeline::new(flow_limits, assembler, outputs),
+        identities: Live::new(discoverer, processes),
+        watch_children: wishes.watch_children,
+        interval: capture.poll_interval.0,
+        meter_pause: wishes.meter_pause,
+        recording: wishes.recording,
+    })?)
+}
+
+fn bytes(size: u64) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+/// The common set of routes, then one for each entry of `services`.
+pub fn routes(config: &Config) -> Result<Vec<Routes>, PatternError> {
+    let limits = RouteLimits {
+        per_service: config.routes.max_per_service as usize,
+        ..RouteLimits::default()
+    };
+    let common = || config.routes.patterns.iter();
+    let mut sets = vec![Routes::try_new(common().map(|p| p.as_str()), limits)?];
+    for service in &config.services {
+        let patterns = service.routes.iter().chain(common());
+        sets.push(Routes::try_new(patterns.map(|p| p.as_str()), limits)?);
+    }
+    Ok(sets)
+}
+
+/// An empty store as the configuration asks for.
+pub fn store(config: &Config) -> Store {
+    let limits = Limits {
+        sets_per_metric: config.metrics.max_series as usize,
+        expiry: config.metrics.expiry.0,
+        edges: config.graph.max_edges as usize,
+        ..Limits::default()
+    };
+    Store::new(limits, &[], unix_now())
+}
+
+/// A snapshot of the store, with vigie's own figures.
+pub fn snapshot(store: &Mutex<Store>, own: &Own) -> Snapshot {
+    let figures = own.gather();
+    lock(store, figures)
+}
+
+/// A snapshot of the store alone.
+pub fn bare_snapshot(store: &Mutex<Store>) -> Snapshot {
+    lock(store, SelfMetrics::default())
+}
+
+fn lock(store: &Mutex<Store>, own: SelfMetrics) -> Snapshot {
+    store.lock().unwrap_or_else(PoisonError::into_inner).snapshot(unix_now(), own)
+}
+
+/// Now, in nanoseconds of Unix time.
+pub fn unix_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What the configuration says of OTLP, with the standard variables for what it does not say.
+pub fn otlp_settings(config: &Config) -> Result<otlp::Settings, SettingsError> {
+    let otlp = &config.otlp;
+    let quoted = |value: serde_json::Result<serde_json::Value>| {
+        value.ok().and_then(|value| value.as_str().map(str::to_owned))
+    };
+    otlp::Settings::from_env(
+        |name| match name {
+            "OTEL_EXPORTER_OTLP_ENDPOINT" => {
+                otlp.endpoint.as_ref().map(|endpoint| endpoint.as_str().to_owned())
+            }
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" => {
+                otlp.traces_endpoint.as_ref().map(|endpoint| endpoint.as_str().to_owned())
+            }
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT" => {
+                otlp.metrics_endpoint.as_ref().map(|endpoint| endpoint.as_str().to_owned())
+            }
+            "OTEL_EXPORTER_OTLP_PROTOCOL" => {
+                otlp.protocol.and_then(|protocol| quoted(serde_json::to_value(protocol)))
+            }
+            "OTEL_EXPORTER_OTLP_COMPRESSION" => quoted(serde_json::to_value(otlp.compression)),
+            "OTEL_EXPORTER_OTLP_TIMEOUT" => Some(otlp.timeout.0.as_millis().to_string()),
+            "OTEL_METRIC_EXPORT_INTERVAL" => Some(otlp.interval.0.as_millis().to_string()),
+            "OTEL_EXPORTER_OTLP_HEADERS" => Some(headers(&otlp.headers)),
+            _ => std::env::var(name).ok(),
+        },
+        None,
+    )
+}
+
+/// Headers as the standard variable has them.
+fn headers(headers: &std::collections::BTreeMap<String, String>) -> String {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    let pairs: Vec<String> = headers
+        .iter()
+        .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)))
+        .collect();
+    pairs.join(",")
+}

@@ -1,0 +1,291 @@
+//! Watching this machine: the thread that reads the rings and drives the pipeline.
+//!
+//! One thread does everything between ring and span, so no stage needs a lock; what others want to
+//! know is published once per round.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::config::ServiceRule;
+use crate::discover::Selection;
+use crate::discover::host::Clock;
+use crate::event::stream::Writer;
+use crate::event::{Event, MonoNs, ProcessKey};
+use crate::identities::Live;
+use crate::pipeline::{Figures, Pipeline};
+use crate::probe::cost::{Meter, ProgramCost};
+use crate::probe::counters::Counters;
+use crate::probe::load::{Probes, Status};
+use crate::probe::reader::Reader;
+use crate::span::route::Routes;
+
+/// Where a recording goes.
+pub type Recording = Writer<Box<dyn std::io::Write + Send>>;
+
+/// What the thread is given.
+pub struct Parts {
+    /// The attached probes.
+    pub probes: Probes,
+    /// The stages.
+    pub pipeline: Pipeline,
+    /// Who the processes are.
+    pub identities: Live,
+    /// Whether the children of this process are watched, whatever they are.
+    pub watch_children: bool,
+    /// Longest time between two looks at the rings.
+    pub interval: Duration,
+    /// Time between two measurements of what the programs cost.
+    pub meter_pause: Duration,
+    /// Where the event stream is recorded, if it is.
+    pub recording: Option<Recording>,
+}
+
+/// What is known of a running watch.
+#[derive(Clone, Debug, Default)]
+pub struct Published {
+    /// Figures of the pipeline.
+    pub figures: Figures,
+    /// Records that could not be decoded.
+    pub undecodable: u64,
+    /// What the programs cost.
+    pub cost: Vec<ProgramCost>,
+}
+
+/// New rules for a running watch.
+pub struct Reload {
+    /// Names and routes of services.
+    pub services: Vec<ServiceRule>,
+    /// Which processes are watched.
+    pub selection: Selection,
+    /// Sets of routes.
+    pub routes: Vec<Routes>,
+}
+
+/// A running watch. Dropping it without [`Watch::stop`] leaves the thread to the end of the
+/// process.
+pub struct Watch {
+    thread: JoinHandle<Result<(), WatchError>>,
+    stop: Arc<AtomicBool>,
+    reload: Arc<Mutex<Option<Reload>>>,
+    published: Arc<Mutex<Published>>,
+    /// The kernel's counters.
+    pub counters: Arc<Counters>,
+    /// What became of each probe.
+    pub statuses: Vec<Status>,
+}
+
+/// Why a watch could not begin or ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The rings cannot be waited for.
+    #[error("the rings cannot be waited for: {0}")]
+    Wait(#[from] rustix::io::Errno),
+    /// The kernel's table of processes cannot be written.
+    #[error("the kernel's table of processes cannot be written: {0}")]
+    Policy(#[from] aya::maps::MapError),
+    /// The thread cannot be made.
+    #[error("no thread can be made: {0}")]
+    Thread(std::io::Error),
+    /// The recording failed.
+    #[error("the recording failed: {0}")]
+    Recording(#[from] crate::event::stream::StreamError),
+    /// The thread came to a wrong end.
+    #[error("the watching thread ended unexpectedly")]
+    Panicked,
+}
+
+impl Watch {
+    /// Begins to read. The probes are attached already, so nothing that happens from now on is
+    /// missed.
+    pub fn start(parts: Parts) -> Result<Self, WatchError> {
+        let Parts {
+            mut probes, pipeline, mut identities, interval, meter_pause, recording, ..
+        } = parts;
+        let reader = Reader::try_new(std::mem::take(&mut probes.rings))?;
+        let counters = Arc::clone(&probes.counters);
+        let statuses = probes.statuses.clone();
+        if parts.watch_children {
+            // Children inherit it in the kernel; this process itself is never watched.
+            let own = ProcessKey { pid: std::process::id(), start_ns: 0 };
+            probes.control.set_policy(own, true)?;
+        }
+        identities.scan();
+        if recording.is_some() {
+            identities.keep_found();
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let published = Arc::new(Mutex::new(Published::default()));
+        let reload = Arc::new(Mutex::new(None));
+        let mut rounds = Rounds {
+            probes,
+            reader,
+            pipeline,
+            identities,
+            recording,
+            meter: Meter::new(meter_pause),
+            clock: Clock::read(),
+            maintained_ns: 0,
+            reload: Arc::clone(&reload),
+            published: Arc::clone(&published),
+        };
+        rounds.apply_policies();
+        let thread = std::thread::Builder::new()
+            .name("vigie-watch".into())
+            .spawn({
+                let stop = Arc::clone(&stop);
+                move || rounds.run(&stop, interval)
+            })
+            .map_err(WatchError::Thread)?;
+        Ok(Self { thread, stop, reload, published, counters, statuses })
+    }
+
+    /// What is known now.
+    pub fn published(&self) -> Published {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives new rules to the thread, which takes them over within a second.
+    pub fn reload(&self, reload: Reload) {
+        *self.reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
+    }
+
+    /// A handle on what is known, that outlives this.
+    pub fn publisher(&self) -> Arc<Mutex<Published>> {
+        Arc::clone(&self.published)
+    }
+
+    /// Whether the thread has come to an end by itself.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Takes in what the rings hold, gives out what is held back, and detaches the probes.
+    pub fn stop(self) -> Result<Published, WatchError> {
+        self.stop.store(true, Ordering::Release);
+        self.thread.join().map_err(|_| WatchError::Panicked)??;
+        Ok(Arc::try_unwrap(self.published).map_or_else(
+            |shared| shared.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            |owned| owned.into_inner().unwrap_or_else(PoisonError::into_inner),
+        ))
+    }
+}
+
+/// The state of the thread.
+struct Rounds {
+    probes: Probes,
+    reader: Reader,
+    pipeline: Pipeline,
+    identities: Live,
+    recording: Option<Recording>,
+    meter: Meter,
+    clock: Clock,
+    maintained_ns: MonoNs,
+    reload: Arc<Mutex<Option<Reload>>>,
+    published: Arc<Mutex<Published>>,
+}
+
+/// How often clocks are compared, ended processes forgotten and costs read, in nanoseconds.
+const MAINTAIN_EVERY_NS: u64 = 1_000_000_000;
+
+impl Rounds {
+    fn run(mut self, stop: &AtomicBool, interval: Duration) -> Result<(), WatchError> {
+        loop {
+            // Asked before the rings are emptied, so that nothing that came before it is left.
+            let last = stop.load(Ordering::Acquire);
+            let taken = self.round()?;
+            if taken > 0 && last {
+                continue;
+            }
+            if last {
+                break;
+            }
+            if taken < crate::probe::reader::RUN {
+                self.reader.wait(interval);
+            }
+        }
+        self.pipeline.finish(Clock::monotonic_now(), &self.clock, &mut self.identities);
+        self.record_identities()?;
+        self.publish(true);
+        if let Some(recording) = self.recording.take() {
+            recording.finish()?;
+        }
+        Ok(())
+    }
+
+    fn round(&mut self) -> Result<usize, WatchError> {
+        let Self { reader, identities, pipeline, recording, probes, clock, .. } = self;
+        let mut failed = None;
+        let taken = reader.drain(|event: &Event<'_>| {
+            identities.event(event);
+            pipeline.event(event);
+            if let Some(recording) = recording
+                && let Err(error) = recording.write(event)
+            {
+                failed.get_or_insert(error);
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        let now = Clock::monotonic_now();
+        pipeline.settle(now, clock, identities, |connection, advice| {
+            probes.control.advise(connection, advice);
+        });
+        self.record_identities()?;
+        self.apply_policies();
+        self.meter.tick();
+        let maintain = now.saturating_sub(self.maintained_ns) >= MAINTAIN_EVERY_NS;
+        if maintain {
+            self.maintained_ns = now;
+            self.clock = Clock::read();
+            self.identities.expire(now);
+            self.take_over();
+        }
+        if taken > 0 || maintain {
+            self.publish(maintain);
+        }
+        Ok(taken)
+    }
+
+    fn record_identities(&mut self) -> Result<(), WatchError> {
+        if let Some(recording) = &mut self.recording {
+            for identity in self.identities.take_found() {
+                recording.write(&Event::Identity(identity))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over new rules, if there are any.
+    fn take_over(&mut self) {
+        let new = self.reload.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Reload { services, selection, routes }) = new {
+            self.pipeline.set_routes(routes);
+            for pid in self.identities.reconfigure(&services, selection) {
+                self.probes.control.clear_policy(pid);
+            }
+            self.apply_policies();
+        }
+    }
+
+    fn apply_policies(&mut self) {
+        for process in self.identities.take_ignored() {
+            if let Err(error) = self.probes.control.set_policy(process, false) {
+                // Its spans are dropped later all the same; only the copying is not saved.
+                tracing::debug!(pid = process.pid, %error, "the policy of a process was not set");
+            }
+        }
+    }
+
+    fn publish(&mut self, with_cost: bool) {
+        let cost = with_cost.then(|| self.probes.cost(&self.meter));
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        published.figures = self.pipeline.figures();
+        published.undecodable = self.reader.undecodable;
+        if let Some(cost) = cost {
+            published.cost = cost;
+        }
+    }
+}
