@@ -67,7 +67,7 @@ fn record(common: &Common, path: &Path, duration: Duration) -> Result<(), Failur
     };
     let store = Arc::new(Mutex::new(session::store(&config)));
     let watch = session::start(&config, store, wishes).map_err(|error| require::explain(&error))?;
-    say_ready();
+    outputs::say_ready("");
     let end = std::time::Instant::now() + duration;
     while std::time::Instant::now() < end && !watch.is_over() {
         std::thread::sleep(Duration::from_millis(20));
@@ -77,11 +77,6 @@ fn record(common: &Common, path: &Path, duration: Duration) -> Result<(), Failur
         .map_err(|error| Failure::failed(error, "free space, or record to another file"))?;
     println!("{} events", published.figures.events);
     Ok(())
-}
-
-#[expect(clippy::print_stderr, reason = "the line that scripts wait for")]
-fn say_ready() {
-    eprintln!("ready backend={}", session::BACKEND);
 }
 
 fn play(common: &Common, path: &Path, print: Print) -> Result<(), Failure> {

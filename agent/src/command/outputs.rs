@@ -16,6 +16,12 @@ use crate::session;
 use crate::span::Span;
 use crate::watch::Watch;
 
+/// The line that scripts wait for: the probes are attached, nothing is missed from now on.
+#[expect(clippy::print_stderr, reason = "standard output is for results")]
+pub(super) fn say_ready(addresses: &str) {
+    eprintln!("ready backend={}{addresses}", session::BACKEND);
+}
+
 /// Spans as JSON lines. A round's lines are written in one go.
 pub(super) struct Lines<W> {
     to: W,

@@ -85,6 +85,7 @@ pub(super) fn run(common: &Common, arguments: Arguments) -> Result<(), Failure> 
     };
     let watch = session::start(&config, Arc::clone(&store), wishes)
         .map_err(|error| require::explain(&error))?;
+    outputs::say_ready("");
     let started_unix_nano = session::unix_now();
     let begun = Instant::now();
     let cpu_before = cost::cpu_of_processes();

@@ -239,7 +239,6 @@ async fn finish(watch: Watch, services: Services, failed: bool) -> Result<(), Fa
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the line that scripts wait for")]
 fn say_ready(metrics: Option<&str>, config: &Config) {
     let metrics = metrics.map(|url| format!(" metrics={url}")).unwrap_or_default();
     let otlp = &config.otlp;
@@ -249,7 +248,7 @@ fn say_ready(metrics: Option<&str>, config: &Config) {
         .or(otlp.traces_endpoint.as_ref())
         .map(|endpoint| format!(" otlp={}", endpoint.as_str()))
         .unwrap_or_default();
-    eprintln!("ready backend={}{metrics}{otlp}", session::BACKEND);
+    outputs::say_ready(&format!("{metrics}{otlp}"));
 }
 
 fn show_table(snapshot: &Snapshot, watch: &Watch) {

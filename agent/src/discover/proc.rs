@@ -110,9 +110,9 @@ impl Proc {
     /// Whether any file that the process has mapped has a name that `matches`.
     pub(super) fn mapped<T>(&self, pid: u32, matches: impl Fn(&str) -> Option<T>) -> Option<T> {
         let file = File::open(self.path(pid, "maps")).ok()?;
-        let mut lines = BufReader::new(file.take(MAX_MAPS_BYTES)).split(b'\n');
-        lines.find_map(|line| {
-            let line = line.ok()?;
+        let lines = BufReader::new(file.take(MAX_MAPS_BYTES)).split(b'\n');
+        // Not past an error: a process that has ended gives the same one at each read.
+        lines.map_while(Result::ok).find_map(|line| {
             let line = std::str::from_utf8(&line).ok()?;
             matches(line.rsplit_once('/')?.1)
         })
