@@ -18,6 +18,7 @@ use vigie_common::{
 use crate::{
     maps::{RING0, RING1, RING2, RING3, count},
     params::setting,
+    segment,
 };
 
 /// Address of the ring that the records of a connection go to.
@@ -70,11 +71,16 @@ struct Sized<const N: usize> {
     payload: [u8; N],
 }
 
-/// Puts a record with `length` bytes of user memory from `source` into the ring. The header's
-/// `head` or `tail` already says which bytes they are. Whether there was room.
+/// Puts a record with `length` bytes of user memory from `source` into the ring. The header in
+/// [`crate::segment::Work`] already says which bytes they are. Returns 1 when there was room.
+///
+/// A global function in the verifier's sense (see [`crate::segment::vigie_moved`]).
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn data(header: &mut Data, source: u64, length: u32) -> bool {
-    if length <= 64 {
+pub extern "C" fn vigie_emit(source: u64, length: u64) -> u64 {
+    let Some(work) = segment::work() else { return 0 };
+    let (header, length) = (&mut work.header, length as u32);
+    let there_was_room = if length <= 64 {
         sized::<64>(header, source, length)
     } else if length <= 256 {
         sized::<256>(header, source, length)
@@ -82,7 +88,8 @@ pub(crate) fn data(header: &mut Data, source: u64, length: u32) -> bool {
         sized::<1024>(header, source, length)
     } else {
         sized::<4096>(header, source, length)
-    }
+    };
+    u64::from(there_was_room)
 }
 
 /// At most `N`, by instructions that the compiler cannot fold into an earlier comparison: the

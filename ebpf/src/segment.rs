@@ -14,7 +14,7 @@ use vigie_common::{
 };
 
 use crate::{
-    classify::{Verdict, classify},
+    classify::{ENCRYPTED, REQUEST, RESPONSE, UNDECIDED, vigie_classify},
     connection::{self, Connection},
     emit,
     kernel::read_user,
@@ -81,6 +81,10 @@ pub(crate) struct Work {
     skipped_last: u64,
     /// Records that found no room.
     failed: u64,
+    /// First bytes of the call, and how many they are.
+    first: u64,
+    first_length: u32,
+    reserved: u32,
 }
 
 /// The state of this CPU.
@@ -91,13 +95,21 @@ pub(crate) fn work() -> Option<&'static mut Work> {
     Some(unsafe { &mut *work })
 }
 
-/// Handles `work.total` bytes that `work.caller` moved over `socket`.
+/// Handles `total` bytes that the caller in [`Work`] moved over a socket.
+///
+/// Like the other functions here whose names begin with `vigie_`, a global function in the
+/// verifier's sense: it is checked once by itself, for any arguments, and not along each way that
+/// leads to it. Such functions take numbers only, so what they work on comes from [`Work`].
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn moved(work: &mut Work, socket: &Socket, direction: Direction) {
+pub extern "C" fn vigie_moved(sock: u64, inode: u64, sent: u64) -> u64 {
+    let Some(work) = work() else { return 0 };
+    let socket = &Socket { file: 0, sock, inode };
+    let direction = if sent == 0 { Direction::Received } else { Direction::Sent };
     let total = work.total;
-    let Some(connection) = connection::of(socket, direction, total) else { return };
+    let Some(connection) = connection::of(socket, direction, total) else { return 0 };
     if !connection.is_interesting() {
-        return;
+        return 0;
     }
     let mark = direction as u8 + 1;
     let turn = connection.last_direction != mark;
@@ -105,7 +117,7 @@ pub(crate) fn moved(work: &mut Work, socket: &Socket, direction: Direction) {
     connection.last_ns = work.caller.exit_ns;
     if !connection.is_http1() && !undecided(connection, work, direction, turn) {
         connection.half(direction).position += total;
-        return;
+        return 0;
     }
     match direction {
         Direction::Received => count(Counter::BytesReceived, total),
@@ -120,9 +132,7 @@ pub(crate) fn moved(work: &mut Work, socket: &Socket, direction: Direction) {
     let hint = hint(connection.id, direction);
     prepare(work, connection, direction, turn);
     let half = connection.half(direction);
-    if turn
-        || half.budget < full / 2 && half.position >= hint && begins_message(&work.source, total)
-    {
+    if turn || half.budget < full / 2 && half.position >= hint && begins_message(work) {
         half.budget = full;
     }
     let position = half.position;
@@ -137,6 +147,7 @@ pub(crate) fn moved(work: &mut Work, socket: &Socket, direction: Direction) {
     vigie_copy(0);
     half.budget = half.budget.saturating_sub(before.wrapping_sub(work.budget) as u32);
     connection.lost += work.failed as u32;
+    0
 }
 
 /// Fills in the header that all records of this call share.
@@ -162,10 +173,7 @@ fn prepare(work: &mut Work, connection: &Connection, direction: Direction, turn:
     header.goroutine = 0;
 }
 
-/// Copies the bytes of one call as `work` describes it.
-///
-/// A global function in the verifier's sense: checked once by itself, not at each call. Its argument
-/// is unused; it has one because a function needs a type that the verifier can check.
+/// Copies the bytes of one call as [`Work`] describes it. The argument is not used.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn vigie_copy(_: u64) -> u64 {
@@ -222,7 +230,7 @@ fn slice(work: &mut Work) {
     if take == work.remaining {
         work.header.flags |= data_flags::LAST_SLICE;
     }
-    if !emit::data(&mut work.header, work.base, take as u32) {
+    if emit::vigie_emit(work.base, take) == 0 {
         work.failed += 1;
         work.header.lost += 1;
     }
@@ -252,7 +260,7 @@ fn rest(work: &mut Work) {
         work.header.head = 0;
         work.header.tail = tail as u32;
         work.header.flags |= data_flags::LAST_SLICE;
-        if !emit::data(&mut work.header, work.skipped_end.wrapping_sub(tail), tail as u32) {
+        if emit::vigie_emit(work.skipped_end.wrapping_sub(tail), tail) == 0 {
             work.failed += 1;
         }
     }
@@ -302,13 +310,13 @@ fn undecided(connection: &mut Connection, work: &Work, direction: Direction, tur
         // In the middle of a turn that began with something else.
         return false;
     }
-    let (bytes, length) = first_bytes(&work.source, total);
+    vigie_first_bytes(0);
+    let (bytes, length) = (work.first, work.first_length);
     let had = half.pending_length.min(8);
     let bytes = if had >= 8 { half.pending } else { half.pending | bytes << (had * 8) };
     let length = (had + length).min(8);
-    let verdict = classify(bytes, length);
-    let server = match verdict {
-        Verdict::Undecided => {
+    let server = match vigie_classify(bytes, u64::from(length)) {
+        UNDECIDED => {
             // More than could be looked at at once came by, and it still says nothing.
             if u64::from(length - had) < total || length == 0 {
                 half.pending_length = 0;
@@ -321,14 +329,14 @@ fn undecided(connection: &mut Connection, work: &Work, direction: Direction, tur
             half.pending_length = length;
             return false;
         }
-        Verdict::Request => matches!(direction, Direction::Received),
-        Verdict::Response => matches!(direction, Direction::Sent),
-        Verdict::Encrypted => {
+        REQUEST => matches!(direction, Direction::Received),
+        RESPONSE => matches!(direction, Direction::Sent),
+        ENCRYPTED => {
             connection.class = Class::Encrypted as u8;
             count(Counter::ConnectionsEncrypted, 1);
             return false;
         }
-        Verdict::Other => {
+        _ => {
             half.pending_length = 0;
             return false;
         }
@@ -337,36 +345,42 @@ fn undecided(connection: &mut Connection, work: &Work, direction: Direction, tur
     true
 }
 
-/// Up to eight first bytes of a call, in the low bytes, and how many they are. A head that was put
-/// together from small iovec entries is followed over the first four.
-#[inline(always)]
-fn first_bytes(source: &Source, total: u64) -> (u64, u32) {
-    if source.entries == Source::BUFFER {
-        return few_bytes(source.address, total, 8);
+/// Puts up to eight first bytes of a call, in the low bytes, and how many they are into [`Work`]. A
+/// head that was put together from small iovec entries is followed over the first four. The
+/// argument is not used.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_first_bytes(_: u64) -> u64 {
+    let Some(work) = work() else { return 0 };
+    let Source { address, entries } = work.source;
+    work.first = 0;
+    work.first_length = 0;
+    if entries == Source::BUFFER {
+        (work.first, work.first_length) = few_bytes(address, work.total, 8);
+        return 0;
     }
-    if source.entries == Source::NONE {
-        return (0, 0);
+    if entries == Source::NONE {
+        return 0;
     }
-    let mut bytes = 0u64;
-    let mut length = 0u32;
     let mut entry = 0u64;
     while entry < 4 {
-        if entry >= source.entries || length >= 8 || u64::from(length) >= total {
+        let have = work.first_length & 15;
+        if entry >= entries || have >= 8 || u64::from(have) >= work.total {
             break;
         }
-        let Some(vector) = read_user::<[u64; 2]>(source.address.wrapping_add(entry * 16)) else {
+        let Some(vector) = read_user::<[u64; 2]>(address.wrapping_add(entry * 16)) else {
             break;
         };
-        let available = vector[1].min(total - u64::from(length));
-        let (more, count) = few_bytes(vector[0], available, 8 - length);
-        if u64::from(count) < available.min(u64::from(8 - length)) {
+        let available = vector[1].min(work.total - u64::from(have));
+        let (more, count) = few_bytes(vector[0], available, 8 - have);
+        work.first |= more << (have * 8);
+        work.first_length = have + count;
+        if u64::from(count) < available.min(u64::from(8 - have)) {
             break;
         }
-        bytes |= more << (length * 8);
-        length += count;
         entry += 1;
     }
-    (bytes, length)
+    0
 }
 
 /// At most `wanted` (1 to 8) of the `available` bytes at `address`.
@@ -389,9 +403,9 @@ fn few_bytes(address: u64, available: u64, wanted: u32) -> (u64, u32) {
 
 /// Whether a call's bytes begin with the head of a message.
 #[inline(always)]
-fn begins_message(source: &Source, total: u64) -> bool {
-    let (bytes, length) = first_bytes(source, total);
-    length == 8 && matches!(classify(bytes, length), Verdict::Request | Verdict::Response)
+fn begins_message(work: &mut Work) -> bool {
+    vigie_first_bytes(0);
+    work.first_length == 8 && matches!(vigie_classify(work.first, 8), REQUEST | RESPONSE)
 }
 
 /// Position below which bytes need not be copied; `u64::MAX` when none need be any more.
@@ -432,7 +446,7 @@ pub(crate) fn ended(work: &mut Work, socket: &Socket, direction: Direction, erro
         | if error == 0 { data_flags::END_OF_STREAM } else { data_flags::ERROR };
     work.header.error = error;
     work.header.position = connection.half(direction).position;
-    if !emit::data(&mut work.header, 0, 0) {
+    if emit::vigie_emit(0, 0) == 0 {
         connection.lost += 1;
     }
 }

@@ -28,8 +28,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     if let Some(entry) = PROCESSES.get_ptr(tgid) {
         // SAFETY: map values stay valid while the program runs.
         let entry = unsafe { *entry };
-        if entry.flags & process_flags::EXPLICIT == 0
-            || entry.policy != ProcessPolicy::Watch as u32
+        if entry.flags & process_flags::EXPLICIT == 0 || entry.policy != ProcessPolicy::Watch as u32
         {
             let _ = PROCESSES.remove(tgid);
         }

@@ -198,7 +198,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         if work.total > 0
             && let Some(socket) = socket::from_fd(fd as u32)
         {
-            segment::moved(work, &socket, direction);
+            segment::vigie_moved(socket.sock, socket.inode, direction as u64);
         }
         round += 1;
         let rounds = if several {
