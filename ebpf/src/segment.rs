@@ -18,7 +18,7 @@ use crate::{
     connection::{self, Connection},
     emit,
     kernel::read_user,
-    maps::{CONNECTIONS, HINTS, WORK, count},
+    maps::{CONNECTIONS, HINTS, UNIX_SEEN, WORK, count},
     params::setting,
     probes,
     socket::Socket,
@@ -183,6 +183,14 @@ pub extern "C" fn vigie_copy(_: u64) -> u64 {
     work.entry = 0;
     work.base = work.source.address;
     work.length = if entries == Source::BUFFER { work.total } else { 0 };
+    if entries > 1
+        && entries <= emit::GATHERED_ENTRIES
+        && work.total <= emit::GATHERED as u64
+        && work.total <= work.budget
+    {
+        gathered(work);
+        return 0;
+    }
     work.skipped = 0;
     work.skipped_end = 0;
     work.skipped_last = 0;
@@ -218,6 +226,19 @@ pub extern "C" fn vigie_copy(_: u64) -> u64 {
     }
     rest(work);
     0
+}
+
+/// Copies a small call with several buffers into one record.
+#[inline(always)]
+fn gathered(work: &mut Work) {
+    work.header.length = work.total as u32;
+    work.header.head = 0;
+    work.header.tail = 0;
+    work.header.flags |= data_flags::LAST_SLICE;
+    if emit::vigie_gather(0) == 0 {
+        work.failed += 1;
+    }
+    work.budget -= work.total;
 }
 
 /// Copies the next bytes of the current buffer into a record.
@@ -429,6 +450,12 @@ fn hint(id: u64, direction: Direction) -> u64 {
 fn announce(connection: &mut Connection, caller: &Caller, socket: &Socket) {
     if probes::open::emit(connection, caller, socket.sock) {
         connection.announced = 1;
+        if connection.family == connection::AF_UNIX
+            && let Some(seen) = UNIX_SEEN.get_ptr_mut(0)
+        {
+            // SAFETY: map values stay valid while the program runs.
+            unsafe { *seen = 1 };
+        }
     }
 }
 
