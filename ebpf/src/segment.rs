@@ -120,7 +120,9 @@ pub(crate) fn moved(work: &mut Work, socket: &Socket, direction: Direction) {
     let hint = hint(connection.id, direction);
     prepare(work, connection, direction, turn);
     let half = connection.half(direction);
+    // With bytes pending, the turn's first call was too short to tell what the connection is.
     if turn
+        || half.pending_length > 0
         || half.budget < full / 2 && half.position >= hint && begins_message(&work.source, total)
     {
         half.budget = full;
