@@ -16,10 +16,14 @@ use vigie_common::{
 };
 
 use crate::{
+    kernel::read_user,
     maps::{RING0, RING1, RING2, RING3, count},
     params::setting,
     segment,
 };
+
+/// Bytes above the mark within which a record wakes the reader.
+const WAKE_WINDOW: u64 = 16 << 10;
 
 /// Address of the ring that the records of a connection go to.
 #[inline(always)]
@@ -38,11 +42,11 @@ fn submit(ring: *mut core::ffi::c_void, record: *mut core::ffi::c_void, urgent: 
     // SAFETY: `record` was reserved in a ring and is given up here; `ring` is a ring.
     unsafe {
         let filled = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA as u64);
-        let flags = if urgent || filled > u64::from(setting!(wake_bytes)) {
-            BPF_RB_FORCE_WAKEUP
-        } else {
-            BPF_RB_NO_WAKEUP
-        };
+        // Only around the mark: a reader that is behind is awake already, and a wake-up for each
+        // record would cost the caller a microsecond each.
+        let above = filled.wrapping_sub(u64::from(setting!(wake_bytes)));
+        let flags =
+            if urgent || above < WAKE_WINDOW { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
         bpf_ringbuf_submit(record, flags as u64);
     }
 }
@@ -90,6 +94,69 @@ pub extern "C" fn vigie_emit(source: u64, length: u64) -> u64 {
         sized::<4096>(header, source, length)
     };
     u64::from(there_was_room)
+}
+
+/// Bytes that a gathered record holds at most. Its payload is twice as large: the verifier then sees
+/// that any offset and any length up to this stay inside, without connecting the two.
+pub(crate) const GATHERED: usize = 1024;
+
+/// Iovec entries that a gathered record is put together from at most.
+pub(crate) const GATHERED_ENTRIES: u64 = 8;
+
+/// Puts one record with all bytes of a small call with several iovec entries into the ring: a head
+/// and its body mostly. [`crate::segment::Work`] says where they are and how many. Returns 1 when
+/// there was room.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_gather(_: u64) -> u64 {
+    let Some(work) = segment::work() else { return 0 };
+    let ring = ring_of(work.header.connection);
+    // SAFETY: `ring` is a ring.
+    let record =
+        unsafe { bpf_ringbuf_reserve(ring, size_of::<Sized<{ 2 * GATHERED }>>() as u64, 0) };
+    if record.is_null() {
+        count(Counter::LostRingFull, 1);
+        return 0;
+    }
+    let record = record.cast::<Sized<{ 2 * GATHERED }>>();
+    let mut copied = 0u32;
+    let mut entry = 0;
+    while entry < GATHERED_ENTRIES {
+        if entry >= work.source.entries || u64::from(copied) >= work.total {
+            break;
+        }
+        let vector = read_user::<[u64; 2]>(work.source.address.wrapping_add(entry * 16));
+        entry += 1;
+        let Some([base, length]) = vector else { break };
+        let length = length.min(work.total - u64::from(copied)) as u32;
+        if length == 0 {
+            continue;
+        }
+        let (offset, length) = (clamp::<GATHERED>(copied), clamp::<GATHERED>(length));
+        // SAFETY: offset and length are at most half of the payload each.
+        let result = unsafe {
+            bpf_probe_read_user(
+                (&raw mut (*record).payload).cast::<u8>().add(offset as usize).cast(),
+                length,
+                base as usize as *const _,
+            )
+        };
+        if result != 0 {
+            break;
+        }
+        copied = offset + length;
+    }
+    if u64::from(copied) < work.total {
+        work.header.flags |= data_flags::UNREADABLE;
+        count(Counter::LostUserMemory, 1);
+    }
+    work.header.head = copied;
+    count(Counter::BytesCopied, u64::from(copied));
+    // SAFETY: the record is reserved and large enough.
+    unsafe { (&raw mut (*record).header).write(work.header) };
+    submit(ring, record.cast(), false);
+    count(Counter::Records, 1);
+    1
 }
 
 /// At most `N`, by instructions that the compiler cannot fold into an earlier comparison: the

@@ -71,6 +71,10 @@ pub(crate) fn count(counter: Counter, amount: u64) {
     }
 }
 
+/// Whether there were ever unix sockets of interest: until then no close needs a look.
+#[map]
+pub(crate) static UNIX_SEEN: Array<u32> = Array::with_max_entries(1, 0);
+
 /// The state of the call that this CPU handles.
 #[map]
 pub(crate) static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);

@@ -18,7 +18,7 @@ use crate::{
     connection::{self, Connection},
     emit,
     kernel::read_user,
-    maps::{CONNECTIONS, HINTS, WORK, count},
+    maps::{CONNECTIONS, HINTS, UNIX_SEEN, WORK, count},
     params::setting,
     probes,
     socket::Socket,
@@ -132,7 +132,11 @@ pub extern "C" fn vigie_moved(sock: u64, inode: u64, sent: u64) -> u64 {
     let hint = hint(connection.id, direction);
     prepare(work, connection, direction, turn);
     let half = connection.half(direction);
-    if turn || half.budget < full / 2 && half.position >= hint && begins_message(work) {
+    // With bytes pending, the turn's first call was too short to tell what the connection is.
+    if turn
+        || half.pending_length > 0
+        || half.budget < full / 2 && half.position >= hint && begins_message(work)
+    {
         half.budget = full;
     }
     let position = half.position;
@@ -183,6 +187,14 @@ pub extern "C" fn vigie_copy(_: u64) -> u64 {
     work.entry = 0;
     work.base = work.source.address;
     work.length = if entries == Source::BUFFER { work.total } else { 0 };
+    if entries > 1
+        && entries <= emit::GATHERED_ENTRIES
+        && work.total <= emit::GATHERED as u64
+        && work.total <= work.budget
+    {
+        gathered(work);
+        return 0;
+    }
     work.skipped = 0;
     work.skipped_end = 0;
     work.skipped_last = 0;
@@ -218,6 +230,19 @@ pub extern "C" fn vigie_copy(_: u64) -> u64 {
     }
     rest(work);
     0
+}
+
+/// Copies a small call with several buffers into one record.
+#[inline(always)]
+fn gathered(work: &mut Work) {
+    work.header.length = work.total as u32;
+    work.header.head = 0;
+    work.header.tail = 0;
+    work.header.flags |= data_flags::LAST_SLICE;
+    if emit::vigie_gather(0) == 0 {
+        work.failed += 1;
+    }
+    work.budget -= work.total;
 }
 
 /// Copies the next bytes of the current buffer into a record.
@@ -429,6 +454,12 @@ fn hint(id: u64, direction: Direction) -> u64 {
 fn announce(connection: &mut Connection, caller: &Caller, socket: &Socket) {
     if probes::open::emit(connection, caller, socket.sock) {
         connection.announced = 1;
+        if connection.family == connection::AF_UNIX
+            && let Some(seen) = UNIX_SEEN.get_ptr_mut(0)
+        {
+            // SAFETY: map values stay valid while the program runs.
+            unsafe { *seen = 1 };
+        }
     }
 }
 

@@ -9,13 +9,13 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use vigie_tests::agent::{Agent, Options, binary};
+use vigie_tests::agent::{Agent, Options, binary, clean, command};
 use vigie_tests::needs::{Need, missing};
 use vigie_tests::process::{Ended, LIMIT, Process, run};
 
 /// Runs vigie to its end.
 fn vigie(arguments: &[&str]) -> Result<Ended> {
-    Process::start(Command::new(binary()?).args(arguments))?.wait(LIMIT)
+    Process::start(command()?.args(arguments))?.wait(LIMIT)
 }
 
 /// The exit code, two lines at most, and all of `words` in them.
@@ -114,7 +114,8 @@ fn without_root_it_names_the_capabilities() -> Result<()> {
 
 fn as_nobody(program: &Path, arguments: &[&str]) -> Result<Ended> {
     let nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"];
-    Process::start(Command::new("setpriv").args(nobody).arg(program).args(arguments))?.wait(LIMIT)
+    let mut command = clean(Command::new("setpriv"));
+    Process::start(command.args(nobody).arg(program).args(arguments))?.wait(LIMIT)
 }
 
 #[test]
@@ -144,7 +145,7 @@ fn check_says_what_will_run() -> Result<()> {
     if missing("cli_errors: check", &[Need::Root, Need::Agent])? {
         return Ok(());
     }
-    let ended = run(Command::new(binary()?).args(["check", "--json"]))?;
+    let ended = run(command()?.args(["check", "--json"]))?;
     let report: Value = serde_json::from_str(&ended.output.join("\n"))?;
     for (pointer, wanted) in [
         ("/version", Value::from(1)),

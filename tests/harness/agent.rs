@@ -53,6 +53,19 @@ pub fn binary() -> Result<PathBuf> {
     needs::agent()?.context("no vigie")
 }
 
+/// A command that runs it, without the variables of these tests, which it would take for its own.
+pub fn command() -> Result<Command> {
+    Ok(clean(Command::new(binary()?)))
+}
+
+/// A command without the variables of these tests.
+pub fn clean(mut command: Command) -> Command {
+    for variable in ["VIGIE_BIN", "VIGIE_SETUP", "VIGIE_ROW", "VIGIE_SKIPPED"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
 impl Agent {
     /// Starts it with spans printed and waits until it is ready.
     pub fn start(options: &Options) -> Result<Self> {
@@ -66,7 +79,7 @@ impl Agent {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir()?;
         let address = http::free_address()?;
-        let mut command = Command::new(binary()?);
+        let mut command = command()?;
         command
             .args(["run", "--print", "spans", "--prometheus", &address.to_string(), "--state"])
             .arg(folder.path().join("state"))

@@ -23,8 +23,11 @@ pub struct Expected {
     pub row: String,
     /// Server or client.
     pub kind: Kind,
-    /// What was logged. Its times bound those of the span.
+    /// What was logged. A client's log begins before the first byte of the request, a server's when
+    /// it has the request's head; both end after the last byte of the response.
     pub exchange: Exchange,
+    /// Servers: when the client began to ask, where that is known.
+    pub asked: Option<u64>,
     /// The workload itself takes at least so long over it.
     pub least: Duration,
     /// `service.name`, where the process was given one.
@@ -40,6 +43,7 @@ impl Expected {
             row: row.to_owned(),
             kind,
             exchange,
+            asked: None,
             least: Duration::ZERO,
             service: None,
             tolerated: &[],
@@ -142,10 +146,17 @@ fn check_times(one: &Expected, span: &Span, fail: &mut impl FnMut(String)) {
     if u128::from(span.duration_ns) < one.least.as_nanos() {
         fail(format!("shorter than the workload's own {:?}", one.least));
     }
-    if let Some(start) = start
-        && span.start_unix_nano + CLOCK_SLACK < start
+    let asked = if one.kind == Kind::Client { start } else { one.asked };
+    if let Some(asked) = asked
+        && span.start_unix_nano + CLOCK_SLACK < asked
     {
-        fail(format!("starts {} ns before it was asked for", start - span.start_unix_nano));
+        fail(format!("starts {} ns before it was asked for", asked - span.start_unix_nano));
+    }
+    if let Some(start) = start
+        && one.kind == Kind::Server
+        && span.start_unix_nano > start + CLOCK_SLACK
+    {
+        fail(format!("starts {} ns after its head was read", span.start_unix_nano - start));
     }
     if let Some(end) = end
         && span.end_unix_nano() > end + LATE_SLACK
@@ -210,14 +221,28 @@ fn check_ids(spans: &[Span], problems: &mut Vec<String>) {
     }
 }
 
-/// Ends a test: all problems at once, the first ones of many.
+/// Ends a test: all problems at once, of each row (what stands before the first colon) the first
+/// few, so that a row with many does not hide the others.
 pub fn report(problems: &[String]) -> anyhow::Result<()> {
-    const SHOWN: usize = 40;
+    const SHOWN_OF_EACH: usize = 3;
     if problems.is_empty() {
         return Ok(());
     }
-    let shown = problems.get(..problems.len().min(SHOWN)).unwrap_or_default().join("\n");
-    anyhow::bail!("{} problem(s):\n{shown}", problems.len())
+    let mut text = String::new();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for problem in problems {
+        let row = problem.split(':').next().unwrap_or_default();
+        let count = counts.entry(row).or_default();
+        *count += 1;
+        if *count <= SHOWN_OF_EACH {
+            text.push_str("\n");
+            text.push_str(problem);
+        }
+    }
+    for (row, count) in counts.into_iter().filter(|(_, count)| *count > SHOWN_OF_EACH) {
+        text.push_str(&format!("\n{row}: {} more like these", count - SHOWN_OF_EACH));
+    }
+    anyhow::bail!("{} problem(s):{text}", problems.len())
 }
 
 #[cfg(test)]
@@ -235,7 +260,7 @@ mod tests {
             path: format!("/plain/row/{number}"),
             status: Some(200),
             whole: true,
-            start: Some(number * 10 * SECOND),
+            start: Some(number * 10 * SECOND + 2000),
             end: Some((number * 10 + 1) * SECOND),
             local_port: Some(80),
             peer_port: Some(5000),
@@ -266,6 +291,7 @@ mod tests {
         let expected: Vec<_> = (0..2)
             .map(|number| Expected {
                 least: Duration::from_millis(400),
+                asked: Some(number * 10 * SECOND),
                 service: Some("api".to_owned()),
                 ..Expected::new("row", Kind::Server, exchange(number))
             })
@@ -295,6 +321,7 @@ mod tests {
         check("should be `ok`", |spans| spans[0].status = "unset".to_owned());
         check("shorter than", |spans| spans[0].duration_ns = SECOND / 10);
         check("before it was asked for", |spans| spans[1].start_unix_nano = 9 * SECOND);
+        check("after its head was read", |spans| spans[1].start_unix_nano += SECOND / 100);
         check("after it was over", |spans| spans[1].duration_ns = 9 * SECOND);
         check("route should be", |spans| drop(spans[0].attributes.remove("http.route")));
         check("name should be", |spans| spans[0].name = "GET".to_owned());

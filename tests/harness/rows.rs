@@ -5,6 +5,7 @@
 
 mod table;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -165,8 +166,14 @@ fn run_unnamed(row: &Row, site: &Site) -> Result<Outcomes> {
     if let Some(upstream) = row.upstream() {
         outcomes.expected.extend(behind(row, &server, upstream, site)?);
     }
+    let asked: BTreeMap<String, u64> = client
+        .iter()
+        .rev()
+        .filter_map(|exchange| Some((exchange.path.clone(), exchange.start?)))
+        .collect();
     let mut add = |kind, service: Option<&str>, exchanges: Vec<Exchange>| {
         outcomes.expected.extend(exchanges.into_iter().map(|exchange| Expected {
+            asked: asked.get(&exchange.path).copied(),
             service: service.map(str::to_owned),
             ..row.expect(kind, exchange)
         }));

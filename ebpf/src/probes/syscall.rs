@@ -29,7 +29,7 @@ use vigie_common::{
 use crate::{
     connection::{self, AF_UNIX},
     kernel::read_user,
-    maps::{CONNECTIONS, ENTERED, ENTERED_SLOTS, Entered, count},
+    maps::{CONNECTIONS, ENTERED, ENTERED_SLOTS, UNIX_SEEN, count},
     probes::tcp,
     process,
     segment::{self, Caller, Source, Work},
@@ -274,6 +274,10 @@ fn message(work: &mut Work, array: u64, index: u64, several: bool) -> bool {
 /// descriptor.
 #[inline(always)]
 fn closing(registers: *const pt_regs) {
+    // SAFETY: map values stay valid while the program runs.
+    if UNIX_SEEN.get_ptr(0).is_none_or(|seen| unsafe { *seen } == 0) {
+        return;
+    }
     // SAFETY: no arguments.
     let tgid = (unsafe { bpf_get_current_pid_tgid() } >> 32) as u32;
     if process::watched(tgid).is_none() {
