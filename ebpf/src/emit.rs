@@ -22,6 +22,9 @@ use crate::{
     segment,
 };
 
+/// Bytes above the mark within which a record wakes the reader.
+const WAKE_WINDOW: u64 = 16 << 10;
+
 /// Address of the ring that the records of a connection go to.
 #[inline(always)]
 pub(crate) fn ring_of(connection: u64) -> *mut core::ffi::c_void {
@@ -39,11 +42,11 @@ pub(crate) fn submit(ring: *mut core::ffi::c_void, record: *mut core::ffi::c_voi
     // SAFETY: `record` was reserved in a ring and is given up here; `ring` is a ring.
     unsafe {
         let filled = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA as u64);
-        let flags = if urgent || filled > u64::from(setting!(wake_bytes)) {
-            BPF_RB_FORCE_WAKEUP
-        } else {
-            BPF_RB_NO_WAKEUP
-        };
+        // Only around the mark: a reader that is behind is awake already, and a wake-up for each
+        // record would cost the caller a microsecond each.
+        let above = filled.wrapping_sub(u64::from(setting!(wake_bytes)));
+        let flags =
+            if urgent || above < WAKE_WINDOW { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
         bpf_ringbuf_submit(record, flags as u64);
     }
 }

@@ -132,7 +132,11 @@ pub extern "C" fn vigie_moved(sock: u64, inode: u64, sent: u64) -> u64 {
     let hint = hint(connection.id, direction);
     prepare(work, connection, direction, turn);
     let half = connection.half(direction);
-    if turn || half.budget < full / 2 && half.position >= hint && begins_message(work) {
+    // With bytes pending, the turn's first call was too short to tell what the connection is.
+    if turn
+        || half.pending_length > 0
+        || half.budget < full / 2 && half.position >= hint && begins_message(work)
+    {
         half.budget = full;
     }
     let position = half.position;
