@@ -85,10 +85,16 @@ impl Live {
             // The process is there now and may be gone soon.
             Event::Open(open) => self.opened(open),
             Event::Exec(exec) => {
-                self.discoverer.exec(exec);
-                self.decided.remove(&exec.process);
+                if self.discoverer.exec(exec) {
+                    self.decided.remove(&exec.process);
+                }
             }
             Event::Fork(fork) => self.discoverer.fork(fork),
+            Event::Environment(environment) => {
+                if self.discoverer.environment(environment) {
+                    self.decided.remove(&environment.process);
+                }
+            }
             Event::Exit(exit) => {
                 self.discoverer.exit(exit);
                 self.ignored.remove(&exit.process.pid);

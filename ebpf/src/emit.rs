@@ -27,7 +27,7 @@ const WAKE_WINDOW: u64 = 16 << 10;
 
 /// Address of the ring that the records of a connection go to.
 #[inline(always)]
-fn ring_of(connection: u64) -> *mut core::ffi::c_void {
+pub(crate) fn ring_of(connection: u64) -> *mut core::ffi::c_void {
     // The low bits of an id are the CPU on which the connection was first seen.
     match (connection as u32) & (setting!(rings).wrapping_sub(1)) {
         0 => (&raw const RING0).cast_mut().cast(),
@@ -38,7 +38,7 @@ fn ring_of(connection: u64) -> *mut core::ffi::c_void {
 }
 
 #[inline(always)]
-fn submit(ring: *mut core::ffi::c_void, record: *mut core::ffi::c_void, urgent: bool) {
+pub(crate) fn submit(ring: *mut core::ffi::c_void, record: *mut core::ffi::c_void, urgent: bool) {
     // SAFETY: `record` was reserved in a ring and is given up here; `ring` is a ring.
     unsafe {
         let filled = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA as u64);
@@ -162,7 +162,7 @@ pub extern "C" fn vigie_gather(_: u64) -> u64 {
 /// At most `N`, by instructions that the compiler cannot fold into an earlier comparison: the
 /// verifier does not connect that one with this register.
 #[inline(always)]
-fn clamp<const N: usize>(length: u32) -> u32 {
+pub(crate) fn clamp<const N: usize>(length: u32) -> u32 {
     let mut clamped = u64::from(length);
     // SAFETY: changes only the register that it names.
     unsafe {

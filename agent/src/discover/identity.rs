@@ -44,7 +44,8 @@ pub(super) fn of_snapshot(
         comm: &snapshot.comm,
     };
     let Placement { unit, container } = cgroup::placement(&snapshot.cgroup);
-    let mut asked = Asked::read(&snapshot);
+    let mut asked =
+        Asked::read(snapshot.service_name.as_deref(), snapshot.resource_attributes.as_deref());
     let name = asked.name.take().or(unit);
     let name = name.unwrap_or_else(|| program.name(&|path| directory(proc, pid, path)));
 
@@ -89,7 +90,8 @@ pub(super) fn of_hint(key: ProcessKey, hint: &Hint<'_>, services: &[ServiceRule]
     let is_interpreter = as_given.family().is_some();
     let executable = if is_interpreter { "" } else { hint.filename };
     let program = Program { executable, ..as_given };
-    let name = program.name(&|_| None);
+    let mut asked = Asked::read(hint.service_name, hint.resource_attributes);
+    let name = asked.name.take().unwrap_or_else(|| program.name(&|_| None));
     let candidate = Candidate {
         pid: key.pid,
         executable,
@@ -98,7 +100,7 @@ pub(super) fn of_hint(key: ProcessKey, hint: &Hint<'_>, services: &[ServiceRule]
         listens: &|_| false,
         line: OnceCell::new(),
     };
-    let service = service(&candidate, None, services);
+    let service = service(&candidate, asked.namespace.as_deref(), services);
     let process = Process {
         pid: key.pid,
         start_ns: key.start_ns,
@@ -106,8 +108,8 @@ pub(super) fn of_hint(key: ProcessKey, hint: &Hint<'_>, services: &[ServiceRule]
         language: program.family().and_then(Family::language),
         executable: if executable.starts_with('/') { executable.into() } else { "".into() },
         container: None,
-        version: None,
-        resource: Vec::new(),
+        version: asked.version.map(Into::into),
+        resource: asked.resource,
     };
     Identity { process: Arc::new(process), arguments: hint.arguments.to_vec(), is_32_bit: false }
 }
@@ -129,9 +131,9 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(snapshot: &Snapshot) -> Self {
+    fn read(service_name: Option<&str>, resource_attributes: Option<&str>) -> Self {
         let mut asked = Self::default();
-        let list = snapshot.resource_attributes.as_deref().unwrap_or_default();
+        let list = resource_attributes.unwrap_or_default();
         // A list that is malformed is ignored as a whole, as the process's own SDK does.
         for (name, value) in attributes::pairs(list).unwrap_or_default() {
             let value = clean(&value);
@@ -143,7 +145,7 @@ impl Asked {
                 _ => asked.resource.push((name.into(), value.into())),
             }
         }
-        let own = snapshot.service_name.as_deref().map(clean).filter(|name| !name.is_empty());
+        let own = service_name.map(clean).filter(|name| !name.is_empty());
         asked.name = own.or(asked.name);
         asked
     }
@@ -293,7 +295,7 @@ mod tests {
     fn hints() {
         let check = |filename: &str, arguments: &[&str], name: &str, language: Option<&str>| {
             let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
-            let hint = Hint { comm: "comm", filename, arguments: &arguments };
+            let hint = Hint { comm: "comm", filename, arguments: &arguments, ..Hint::default() };
             let process = of_hint(KEY, &hint, &[]).process;
             assert_eq!(&*process.service.name, name, "{filename} {arguments:?}");
             assert_eq!(process.language, language);

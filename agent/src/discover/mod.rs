@@ -35,7 +35,7 @@ use self::proc::{Proc, Snapshot};
 use self::selection::Candidate;
 use self::table::{Pending, Start, Table};
 use crate::config::ServiceRule;
-use crate::event::{Exec, Exit, Fork, MonoNs, ProcessKey};
+use crate::event::{Environment, Exec, Exit, Fork, MonoNs, ProcessKey};
 use crate::span::Process;
 
 /// What the kernel programs told of a process, for when `/proc` cannot tell any more. Empty where
@@ -48,6 +48,10 @@ pub struct Hint<'a> {
     pub filename: &'a str,
     /// The first arguments, the program's own name first.
     pub arguments: &'a [String],
+    /// `OTEL_SERVICE_NAME` of its environment.
+    pub service_name: Option<&'a str>,
+    /// `OTEL_RESOURCE_ATTRIBUTES` of its environment.
+    pub resource_attributes: Option<&'a str>,
 }
 
 /// A process found by [`Discoverer::scan`].
@@ -161,15 +165,24 @@ impl Discoverer {
         self.table.identity(pid).is_some_and(|identity| identity.is_32_bit)
     }
 
-    /// A process became another program: what was known of it is no longer so.
-    pub fn exec(&mut self, exec: &Exec) {
+    /// A process became another program: what was known of it is no longer so. Returns whether
+    /// anything was forgotten.
+    ///
+    /// Records of different rings come in any order: a process may have been looked at since.
+    pub fn exec(&mut self, exec: &Exec) -> bool {
         let entry = self.table.enter(exec.process.pid, Start::Exact(exec.process.start_ns));
+        if entry.looked_ns > exec.time_ns {
+            return false;
+        }
         entry.identity = None;
+        let since = (entry.pending.environment_ns > exec.time_ns).then_some(&mut entry.pending);
         entry.pending = Pending {
             filename: exec.filename.clone(),
             arguments: exec.arguments.clone(),
-            parent: None,
+            ..since.map(std::mem::take).unwrap_or_default()
         };
+        entry.pending.parent = None;
+        true
     }
 
     /// A process made another one, which is what its maker is until it says otherwise.
@@ -179,6 +192,20 @@ impl Discoverer {
         let parent = Some((Arc::clone(&parent.process), parent.arguments.clone()));
         let entry = self.table.enter(fork.process.pid, Start::Exact(fork.process.start_ns));
         entry.pending.parent = parent;
+    }
+
+    /// What a process was told by who started it, for when it is gone before it is looked at.
+    /// Returns whether what was known of it was forgotten, because this says more.
+    pub fn environment(&mut self, environment: &Environment) -> bool {
+        let Environment { process, service_name, resource_attributes, time_ns } = environment;
+        let entry = self.table.enter(process.pid, Start::Exact(process.start_ns));
+        if entry.looked_ns > 0 {
+            return false;
+        }
+        entry.pending.environment_ns = *time_ns;
+        entry.pending.service_name.clone_from(service_name);
+        entry.pending.resource_attributes.clone_from(resource_attributes);
+        entry.identity.take().is_some()
     }
 
     /// A process ended. It is remembered for some seconds more ([`Self::expire`]).
@@ -201,6 +228,7 @@ impl Discoverer {
     }
 
     fn find(&mut self, pid: u32) -> Option<Found> {
+        let looked_ns = Clock::monotonic_now();
         let snapshot = self.proc.snapshot(pid)?;
         if snapshot.executable.is_empty() && snapshot.arguments.is_empty() {
             return None;
@@ -210,7 +238,8 @@ impl Discoverer {
         let known = self.table.find(pid, start).is_some_and(|entry| entry.identity.is_some());
         if !known {
             let identity = self.of_snapshot(key, snapshot);
-            self.table.enter(pid, start).identity = Some(identity);
+            let entry = self.table.enter(pid, start);
+            (entry.identity, entry.looked_ns) = (Some(identity), looked_ns);
         }
         let policy = self.decide(pid);
         let identity = self.table.identity(pid)?;
@@ -243,9 +272,11 @@ impl Discoverer {
         let known = self.table.find(key.pid, start);
         let is_known = known.as_ref().is_some_and(|entry| entry.identity.is_some());
         if !is_known {
-            let pending = known.map(|entry| std::mem::take(&mut entry.pending));
+            let pending = known.map(|entry| entry.pending.clone());
+            let looked_ns = Clock::monotonic_now();
             let found = self.inspect(key);
             let entry = self.table.enter(key.pid, start);
+            entry.looked_ns = if found.is_some() { looked_ns } else { 0 };
             entry.identity = found;
             if entry.identity.is_none() {
                 self.stats.vanished += 1;
@@ -283,6 +314,8 @@ fn gone(key: ProcessKey, hint: &Hint<'_>, pending: &Pending, services: &[Service
         comm: hint.comm,
         filename: if hint.filename.is_empty() { &pending.filename } else { hint.filename },
         arguments: if hint.arguments.is_empty() { &pending.arguments } else { hint.arguments },
+        service_name: hint.service_name.or(pending.service_name.as_deref()),
+        resource_attributes: hint.resource_attributes.or(pending.resource_attributes.as_deref()),
     };
     identity::of_hint(key, &hint, services)
 }

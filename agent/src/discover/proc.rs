@@ -89,7 +89,14 @@ impl Proc {
         // Read last: a process whose start is right now was there during all the reads before.
         let stat = self.text(pid, "stat", MAX_BYTES)?;
         let (comm, state, start_ticks) = stat_fields(&stat)?;
-        if matches!(state, "Z" | "X") {
+        // Its memory goes first when it ends: then the reads before may have come too late, though
+        // its state does not tell yet.
+        let has_memory = if snapshot.executable.is_empty() {
+            !snapshot.arguments.is_empty()
+        } else {
+            std::fs::read_link(self.path(pid, "exe")).is_ok()
+        };
+        if matches!(state, "Z" | "X") || !has_memory {
             return None;
         }
         comm.clone_into(&mut snapshot.comm);

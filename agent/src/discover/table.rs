@@ -33,17 +33,25 @@ pub(super) struct Entry {
     pub(super) exited_ns: Option<MonoNs>,
     /// Who it is; `None` until somebody asks.
     pub(super) identity: Option<Identity>,
+    /// When it was looked at in `/proc`, 0 where it was not.
+    pub(super) looked_ns: MonoNs,
     /// What is known of it until then.
     pub(super) pending: Pending,
 }
 
 /// What is known of a process that was not looked at yet.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Pending {
     /// Name given to execve.
     pub(super) filename: String,
     /// The first arguments.
     pub(super) arguments: Vec<String>,
+    /// When its environment, of which the next two are, was read.
+    pub(super) environment_ns: MonoNs,
+    /// `OTEL_SERVICE_NAME` of its environment.
+    pub(super) service_name: Option<String>,
+    /// `OTEL_RESOURCE_ATTRIBUTES` of its environment.
+    pub(super) resource_attributes: Option<String>,
     /// Identity and arguments of the process that made it, where it did not exec since.
     pub(super) parent: Option<(Arc<Process>, Vec<String>)>,
 }
@@ -139,7 +147,7 @@ impl Table {
 impl Entry {
     fn new(start: Start) -> Self {
         let pending = Pending::default();
-        Self { start, last_use: 0, exited_ns: None, identity: None, pending }
+        Self { start, last_use: 0, exited_ns: None, identity: None, looked_ns: 0, pending }
     }
 }
 

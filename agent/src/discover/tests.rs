@@ -148,11 +148,49 @@ fn exec_is_remembered_for_when_the_process_is_gone() {
     assert_eq!(discoverer.stats().vanished, 2);
 }
 
+/// Records of one process come through several rings, in any order.
+#[test]
+fn records_out_of_order() {
+    let hint = Hint { comm: "comm", ..Hint::default() };
+    let exec = |process, time_ns| Exec {
+        process,
+        time_ns,
+        filename: "/usr/bin/curl".to_owned(),
+        arguments: vec!["curl".to_owned()],
+    };
+    let environment = |time_ns| Environment {
+        process: GONE,
+        time_ns,
+        service_name: Some("own".to_owned()),
+        resource_attributes: None,
+    };
+    let name = |discoverer: &mut Discoverer| discoverer.identify(GONE, &hint).service.name.clone();
+
+    // Before and after somebody asked, in both orders.
+    let mut discoverer = discoverer(10);
+    assert_eq!(&*name(&mut discoverer), "comm");
+    assert!(discoverer.environment(&environment(2)));
+    assert_eq!(&*name(&mut discoverer), "own");
+    assert!(discoverer.exec(&exec(GONE, 1)));
+    let process = discoverer.identify(GONE, &hint);
+    assert_eq!((&*process.service.name, &*process.executable), ("own", "/usr/bin/curl"));
+    // A later program has an environment of its own.
+    assert!(discoverer.exec(&exec(GONE, 3)));
+    assert_eq!(&*name(&mut discoverer), "curl");
+
+    // What was looked at since stays.
+    let own = key(std::process::id());
+    let process = discoverer.identify(own, &hint);
+    assert!(!discoverer.exec(&exec(own, 1)));
+    assert!(!discoverer.environment(&Environment { process: own, ..environment(2) }));
+    assert!(Arc::ptr_eq(&process, &discoverer.identify(own, &hint)));
+}
+
 #[test]
 fn forked_process_is_its_maker_until_it_says_otherwise() {
     let mut discoverer = discoverer(10);
     let child = ProcessKey { pid: GONE.pid - 1, start_ns: 99 };
-    let hint = Hint { comm: "x", filename: "/usr/sbin/nginx", arguments: &[] };
+    let hint = Hint { comm: "x", filename: "/usr/sbin/nginx", ..Hint::default() };
     discoverer.identify(GONE, &hint);
     discoverer.fork(&Fork { process: child, parent: GONE.pid, time_ns: 5 });
     let process = discoverer.identify(child, &Hint { comm: "worker", ..Hint::default() });

@@ -238,6 +238,22 @@ pub struct Exit {
     pub time_ns: MonoNs,
 }
 
+/// What a process was told by who started it, as far as it says who the process is. Nothing else of
+/// its environment is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Process.
+    pub process: ProcessKey,
+    /// When.
+    pub time_ns: MonoNs,
+    /// `OTEL_SERVICE_NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_name: Option<String>,
+    /// `OTEL_RESOURCE_ATTRIBUTES`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_attributes: Option<String>,
+}
+
 /// Who a process is. Not from the kernel: user space finds it, and a recorded stream keeps it, so
 /// that the stream replays without the processes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -277,6 +293,8 @@ pub enum Event<'a> {
     Fork(Fork),
     /// A process ended.
     Exit(Exit),
+    /// What a process was told.
+    Environment(Environment),
     /// Who a process is.
     Identity(Identity),
 }

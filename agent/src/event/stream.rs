@@ -149,6 +149,7 @@ impl Event<'_> {
             Self::Exec(exec) => Event::Exec(exec),
             Self::Fork(fork) => Event::Fork(fork),
             Self::Exit(exit) => Event::Exit(exit),
+            Self::Environment(environment) => Event::Environment(environment),
             Self::Identity(identity) => Event::Identity(identity),
         }
     }

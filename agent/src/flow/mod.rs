@@ -107,7 +107,11 @@ impl Flows {
             Event::Data(data) => self.data(data, sink),
             Event::Open(open) => self.open(open, sink),
             Event::Close(close) => self.close(close, sink),
-            Event::Exec(_) | Event::Fork(_) | Event::Exit(_) | Event::Identity(_) => {}
+            Event::Exec(_)
+            | Event::Fork(_)
+            | Event::Exit(_)
+            | Event::Environment(_)
+            | Event::Identity(_) => {}
         }
     }
 

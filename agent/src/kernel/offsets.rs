@@ -56,6 +56,8 @@ pub fn resolve(btf: &Btf) -> Result<Offsets, BtfError> {
         socket_alloc_inode: at("socket_alloc.vfs_inode")?,
         mm_arg_start: at("mm_struct.arg_start")?,
         mm_arg_end: at("mm_struct.arg_end")?,
+        mm_env_start: at("mm_struct.env_start")?,
+        mm_env_end: at("mm_struct.env_end")?,
         binprm_filename: at("linux_binprm.filename")?,
     })
 }

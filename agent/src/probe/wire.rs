@@ -10,8 +10,8 @@ use vigie_common::policy::{Hint, ProcessEntry};
 use vigie_common::record::{self, CloseReason as WireReason, Kind, data_flags, open_flags};
 
 use crate::event::{
-    Address, Class, Close, CloseReason, ConnectionId, Data, Direction, Event, Exec, Exit, Fork,
-    Open, ProcessKey, Unit,
+    Address, Class, Close, CloseReason, ConnectionId, Data, Direction, Environment, Event, Exec,
+    Exit, Fork, Open, ProcessKey, Unit,
 };
 
 /// Makes a type of `vigie_common` usable as a map value.
@@ -37,7 +37,7 @@ const _: () = assert!(size_of::<Params>() % 4 == 0 && align_of::<Params>() == 8)
 /// # Safety
 /// Any bytes must be a valid value.
 unsafe trait Record: Copy {}
-// SAFETY (all six): integers and arrays of integers only.
+// SAFETY (all seven): integers and arrays of integers only.
 unsafe impl Record for record::Data {}
 // SAFETY: see above.
 unsafe impl Record for record::Open {}
@@ -49,6 +49,8 @@ unsafe impl Record for record::Exec {}
 unsafe impl Record for record::Fork {}
 // SAFETY: see above.
 unsafe impl Record for record::Exit {}
+// SAFETY: see above.
+unsafe impl Record for record::Environment {}
 
 /// The record at the start of `bytes`, and what follows it.
 fn take<T: Record>(bytes: &[u8]) -> Option<(T, &[u8])> {
@@ -83,9 +85,27 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Event<'_>> {
                 time_ns: record.time_ns,
             })
         })
+    } else if kind == Kind::Environment as u32 {
+        take(bytes).and_then(|(record, payload)| environment(&record, payload))
     } else {
         None
     }
+}
+
+/// Only what says who the process is: an environment holds secrets.
+fn environment<'a>(record: &record::Environment, payload: &[u8]) -> Option<Event<'a>> {
+    let payload = payload.get(..record.length as usize)?;
+    let value = |name: &[u8]| {
+        let mut variables = payload.split(|&byte| byte == 0);
+        let value = variables.find_map(|text| text.strip_prefix(name)?.strip_prefix(b"="))?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    };
+    Some(Event::Environment(Environment {
+        process: key(record.tgid, record.process_start_ns),
+        time_ns: record.time_ns,
+        service_name: value(b"OTEL_SERVICE_NAME"),
+        resource_attributes: value(b"OTEL_RESOURCE_ATTRIBUTES"),
+    }))
 }
 
 fn key(pid: u32, start_ns: u64) -> ProcessKey {

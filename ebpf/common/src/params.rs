@@ -50,6 +50,8 @@ pub struct Offsets {
     pub socket_alloc_inode: u32,
     pub mm_arg_start: u32,
     pub mm_arg_end: u32,
+    pub mm_env_start: u32,
+    pub mm_env_end: u32,
     pub binprm_filename: u32,
 }
 

@@ -16,6 +16,9 @@ pub const MAX_PAYLOAD: usize = 4096;
 /// Records that one segment is split over at most.
 pub const MAX_SLICES: usize = 16;
 
+/// Bytes of an environment that are kept at most.
+pub const MAX_ENVIRONMENT: usize = 16 * 1024;
+
 /// First four bytes of each record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -32,6 +35,8 @@ pub enum Kind {
     Fork = 5,
     /// [`Exit`].
     Exit = 6,
+    /// [`Environment`] and payload.
+    Environment = 7,
 }
 
 /// Direction of bytes, seen from the process.
@@ -253,4 +258,25 @@ pub struct Exit {
     pub time_ns: u64,
     /// Start of the process.
     pub process_start_ns: u64,
+}
+
+/// The environment of a process, once, just before the first [`Open`] that names it: a process that
+/// lives for a few milliseconds is gone before user space can ask for it.
+///
+/// Payload: the first `length` bytes of the environment, each variable ended by a zero byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Environment {
+    /// [`Kind::Environment`].
+    pub kind: u32,
+    /// Process.
+    pub tgid: u32,
+    /// When.
+    pub time_ns: u64,
+    /// Start of the process.
+    pub process_start_ns: u64,
+    /// Bytes of payload.
+    pub length: u32,
+    /// Reserved, zero.
+    pub reserved: u32,
 }

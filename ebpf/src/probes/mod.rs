@@ -1,5 +1,6 @@
 //! The entry points, one module per group of hooks.
 
+pub(crate) mod environment;
 pub(crate) mod open;
 mod process;
 mod syscall;

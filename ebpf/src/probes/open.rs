@@ -8,6 +8,7 @@ use crate::{
     emit,
     kernel::read,
     params::offset,
+    probes::environment,
     process,
     segment::{self, Caller},
 };
@@ -19,6 +20,9 @@ const PATH: usize = 108;
 #[inline(always)]
 pub(crate) fn emit(connection: &Connection, caller: &Caller, sock: u64) -> bool {
     let urgent = process::introduce(caller.tgid);
+    if urgent {
+        environment::emit(connection.id, caller);
+    }
     emit::plain::<Open>(connection.id, urgent, |record| {
         // SAFETY: the record is reserved and large enough, and every field is written.
         unsafe {
