@@ -371,6 +371,7 @@ fn key_value(key: &str, value: Value<'_>) -> KeyValue {
     let value = match value {
         Value::Str(text) => any_value::Value::StringValue(text.to_owned()),
         Value::Int(number) => any_value::Value::IntValue(number),
+        Value::Double(number) => any_value::Value::DoubleValue(number),
         Value::Bool(truth) => any_value::Value::BoolValue(truth),
         Value::Digits(number) => any_value::Value::StringValue(number.to_string()),
     };
