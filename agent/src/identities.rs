@@ -7,7 +7,7 @@ use std::sync::Arc;
 use vigie_common::policy::ProcessPolicy;
 
 use crate::config::ServiceRule;
-use crate::discover::{Discoverer, Hint, Selection};
+use crate::discover::{Discoverer, Hint, Selection, Stats};
 use crate::event::{Event, Identity, MonoNs, Open, ProcessKey};
 use crate::span::assemble::{Identified, Identify};
 use crate::span::{Process, Service};
@@ -48,6 +48,11 @@ impl Live {
     /// Identities found since the last call, where they are kept.
     pub fn take_found(&mut self) -> Vec<Identity> {
         self.found.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// What happened to processes so far.
+    pub fn stats(&self) -> Stats {
+        self.discoverer.stats()
     }
 
     /// Looks at every process that there is, so that the kernel leaves alone from the start what

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::config::ServiceRule;
-use crate::discover::Selection;
 use crate::discover::host::Clock;
+use crate::discover::{self, Selection};
 use crate::event::stream::Writer;
 use crate::event::{Event, MonoNs, ProcessKey};
 use crate::identities::Live;
@@ -49,6 +49,8 @@ pub struct Published {
     pub figures: Figures,
     /// Records that could not be decoded.
     pub undecodable: u64,
+    /// Processes.
+    pub processes: discover::Stats,
     /// What the programs cost.
     pub cost: Vec<ProgramCost>,
 }
@@ -280,6 +282,7 @@ impl Rounds {
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         published.figures = self.pipeline.figures();
         published.undecodable = self.reader.undecodable;
+        published.processes = self.identities.stats();
         if let Some(cost) = cost {
             published.cost = cost;
         }
