@@ -79,6 +79,7 @@ fn kernel(own: &mut SelfMetrics, counts: &Counts) {
     own.set(RECORDS, counts.get(Counter::Records));
     own.set(COPIED, counts.get(Counter::BytesCopied));
     own.set(UNREAD, counts.get(Counter::BytesUnread));
+    own.set(PROCESS_MAP_FULL, counts.get(Counter::ProcessesFull));
     for (direction, counter) in [("received", Counter::BytesReceived), ("sent", Counter::BytesSent)]
     {
         own.set_by(TRAFFIC, "direction", direction, counts.get(counter));
@@ -159,6 +160,11 @@ const UNREAD: OwnMetric = counter(
     "vigie.unread",
     "By",
     "Bytes moved without user memory (sendfile, splice), counted by length.",
+);
+const PROCESS_MAP_FULL: OwnMetric = counter(
+    "vigie.kernel.process_map_full",
+    "{call}",
+    "System calls of processes that found no room in the kernel's table; nothing is lost but time.",
 );
 const TRAFFIC: OwnMetric =
     counter("vigie.traffic", "By", "Bytes that went over connections of known protocols.");
@@ -253,6 +259,17 @@ mod tests {
     use crate::flow;
     use crate::pipeline::Figures;
     use crate::span::route::RouteStats;
+
+    #[test]
+    fn a_full_table_of_processes_is_no_loss() {
+        let losses = Losses::of(&Counts::default(), &Published::default());
+        assert!(losses.by_reason.contains_key("connection_map_full"));
+        assert!(!losses.by_reason.contains_key(Counter::ProcessesFull.name()));
+        let mut own = SelfMetrics::default();
+        kernel(&mut own, &Counts::default());
+        let name = "vigie.kernel.process_map_full";
+        assert!(own.points().iter().any(|point| point.metric.name == name));
+    }
 
     #[test]
     fn what_is_counted_is_exported() {
