@@ -17,7 +17,7 @@ use crate::identities::Live;
 use crate::pipeline::{Figures, Pipeline};
 use crate::probe::cost::{Meter, ProgramCost};
 use crate::probe::counters::Counters;
-use crate::probe::load::{Probes, Status};
+use crate::probe::load::{PolicyError, Probes, Status};
 use crate::probe::reader::Reader;
 use crate::span::route::Routes;
 
@@ -85,8 +85,8 @@ pub enum WatchError {
     #[error("the rings cannot be waited for: {0}")]
     Wait(#[from] rustix::io::Errno),
     /// The kernel's table of processes cannot be written.
-    #[error("the kernel's table of processes cannot be written: {0}")]
-    Policy(#[from] aya::maps::MapError),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The thread cannot be made.
     #[error("no thread can be made: {0}")]
     Thread(std::io::Error),
