@@ -94,7 +94,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     let Cli { common, command } = cli;
     match command {
         Command::Run(arguments) => run::run(&common, arguments),
-        Command::Profile(arguments) => profile::run(&common, arguments),
+        Command::Profile(arguments) => profile::run(&common, &arguments),
         Command::Check(arguments) => check::run(&common, &arguments),
         Command::Config(arguments) => config::run(&common, &arguments),
         Command::Debug(arguments) => debug::run(&common, arguments),

@@ -57,7 +57,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// After the command's end its last bytes may still be on their way to their readers.
 const SETTLE: Duration = Duration::from_millis(100);
 
-pub(super) fn run(common: &Common, arguments: Arguments) -> Result<(), Failure> {
+pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure> {
     let config = super::load(common, Overrides::default())?;
     require::allowed()?;
     let mut takers: Vec<Box<dyn TakeSpans>> = Vec::new();
@@ -241,7 +241,7 @@ impl Progress {
         let requests: u64 = points.map(|point| point.count).sum();
         match left {
             Some(left) => {
-                eprint!("\rwatching: {:.0} s left, {requests} calls ", left.as_secs_f64().ceil())
+                eprint!("\rwatching: {:.0} s left, {requests} calls ", left.as_secs_f64().ceil());
             }
             None => eprint!("\rwatching: {:.0} s, {requests} calls ", elapsed.as_secs_f64()),
         }

@@ -56,7 +56,7 @@ pub fn write(span: &Span, line: &mut Vec<u8>) {
         match value {
             Value::Str(value) => text(line, value),
             Value::Int(_) | Value::Double(_) | Value::Bool(_) => {
-                plain(line, format_args!("{value}"))
+                plain(line, format_args!("{value}"));
             }
             Value::Digits(_) => plain(line, format_args!("\"{value}\"")),
         }

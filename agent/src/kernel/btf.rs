@@ -165,7 +165,7 @@ impl Btf {
         for _ in 0..MAX_DEPTH {
             match self.head(id)?.0 {
                 kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
-                    id = word(&self.bytes, *self.types.get(id)? as usize + 8)? as usize
+                    id = word(&self.bytes, *self.types.get(id)? as usize + 8)? as usize;
                 }
                 _ => return Some(id),
             }

@@ -26,14 +26,13 @@ fn cpu_of(process: &str) -> Option<Duration> {
     let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let ticks: u64 = text
         .rsplit_once(')')
-        .map(|(_, rest)| {
+        .map_or(0, |(_, rest)| {
             rest.split_ascii_whitespace()
                 .skip(11)
                 .take(2)
                 .filter_map(|field| field.parse::<u64>().ok())
                 .sum()
-        })
-        .unwrap_or(0);
+        });
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     Some(Duration::from_millis(ticks.saturating_mul(1000) / per_second))
 }

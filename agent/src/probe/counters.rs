@@ -19,8 +19,7 @@ impl Counters {
                 .map(|&counter| {
                     self.0
                         .get(&(counter as u32), 0)
-                        .map(|values| values.iter().copied().fold(0, u64::wrapping_add))
-                        .unwrap_or(0)
+                        .map_or(0, |values| values.iter().copied().fold(0, u64::wrapping_add))
                 })
                 .collect(),
         )

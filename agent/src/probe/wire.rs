@@ -30,14 +30,14 @@ pub(super) fn params_bytes(params: &Params) -> &[u8] {
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(params).cast(), size_of::<Params>()) }
 }
 
-const _: () = assert!(size_of::<Params>() % 4 == 0 && align_of::<Params>() == 8);
+const _: () = assert!(size_of::<Params>().is_multiple_of(4) && align_of::<Params>() == 8);
 
 /// Plain types that a record begins with.
 ///
 /// # Safety
 /// Any bytes must be a valid value.
 unsafe trait Record: Copy {}
-// SAFETY (all seven): integers and arrays of integers only.
+// SAFETY: integers and arrays of integers only, as in all that follow.
 unsafe impl Record for record::Data {}
 // SAFETY: see above.
 unsafe impl Record for record::Open {}
