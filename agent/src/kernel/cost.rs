@@ -24,15 +24,13 @@ pub fn cpu_of_processes() -> HashMap<u32, Duration> {
 fn cpu_of(process: &str) -> Option<Duration> {
     // Fields 14 and 15 of stat, in clock ticks; the name before them may hold spaces.
     let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    let ticks: u64 = text
-        .rsplit_once(')')
-        .map_or(0, |(_, rest)| {
-            rest.split_ascii_whitespace()
-                .skip(11)
-                .take(2)
-                .filter_map(|field| field.parse::<u64>().ok())
-                .sum()
-        });
+    let ticks: u64 = text.rsplit_once(')').map_or(0, |(_, rest)| {
+        rest.split_ascii_whitespace()
+            .skip(11)
+            .take(2)
+            .filter_map(|field| field.parse::<u64>().ok())
+            .sum()
+    });
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     Some(Duration::from_millis(ticks.saturating_mul(1000) / per_second))
 }

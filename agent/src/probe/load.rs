@@ -237,6 +237,8 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
     loader.map_max_entries("CONNECTIONS", options.max_connections);
     loader.map_max_entries("PROCESSES", options.max_processes);
     let mut ebpf = loader.load(OBJECT)?;
+    #[cfg(feature = "log")]
+    super::log::start(&mut ebpf);
     let mut taken = Vec::with_capacity(rings);
     for name in RING_NAMES.into_iter().take(rings) {
         taken.push(RingBuf::try_from(take(&mut ebpf, name)?).map_err(|s| unusable(name, s))?);

@@ -6,6 +6,8 @@
 pub mod cost;
 pub mod counters;
 pub mod load;
+#[cfg(feature = "log")]
+mod log;
 pub mod reader;
 mod wire;
 

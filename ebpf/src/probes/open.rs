@@ -19,6 +19,8 @@ const PATH: usize = 108;
 /// Sends the record. Whether there was room.
 #[inline(always)]
 pub(crate) fn emit(connection: &Connection, caller: &Caller, sock: u64) -> bool {
+    #[cfg(feature = "log")]
+    aya_log_ebpf::info!(caller, "connection {} of process {}", connection.id, caller.tgid);
     let urgent = process::introduce(caller.tgid);
     if urgent {
         environment::emit(connection.id, caller);
