@@ -54,7 +54,10 @@ fn build(source: &Path, target_dir: &Path, linker: &Path, sysroot: &Path) -> Res
     // What cargo tells this script is about the host; the programs are not built for it.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("CARGO_") && text != "CARGO_HOME" || text == "RUSTFLAGS" {
+        let is_ours = text.starts_with("CARGO_") && text != "CARGO_HOME";
+        // The last two: lints of the host's side must not stop this build (`cargo xtask ci` has
+        // them for the programs, too).
+        if is_ours || ["RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "CLIPPY_ARGS"].contains(&&*text) {
             command.env_remove(&name);
         }
     }
