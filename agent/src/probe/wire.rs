@@ -169,7 +169,8 @@ fn open(record: &record::Open) -> Open {
         time_ns: record.time_ns,
         process: key(record.tgid, record.process_start_ns),
         comm: text(&record.comm),
-        from_start: record.flags & open_flags::FROM_START != 0,
+        // Nothing tells what went over a unix socket before: it does not count as older.
+        from_start: record.family == AF_UNIX || record.flags & open_flags::FROM_START != 0,
         network_namespace: record.network_namespace,
         local,
         remote,
@@ -298,5 +299,21 @@ mod tests {
         assert_eq!(unix_path(b"/run/x.sock\0"), "/run/x.sock");
         assert_eq!(unix_path(b"\0abstract"), "@abstract");
         assert_eq!(unix_path(b""), "");
+    }
+
+    #[test]
+    fn a_unix_socket_is_never_older() {
+        let check = |family: u16, flags: u32, expected: bool| {
+            let mut bytes = vec![0; size_of::<record::Open>()];
+            let mut put = |at: usize, with: &[u8]| bytes[at..at + with.len()].copy_from_slice(with);
+            put(std::mem::offset_of!(record::Open, kind), &(Kind::Open as u32).to_ne_bytes());
+            put(std::mem::offset_of!(record::Open, family), &family.to_ne_bytes());
+            put(std::mem::offset_of!(record::Open, flags), &flags.to_ne_bytes());
+            let Some(Event::Open(open)) = decode(&bytes) else { panic!("no Open") };
+            assert_eq!(open.from_start, expected, "{family} {flags}");
+        };
+        check(AF_UNIX, 0, true);
+        check(2, 0, false);
+        check(2, open_flags::FROM_START, true);
     }
 }
