@@ -191,23 +191,19 @@ const MAINTAIN_EVERY_NS: u64 = 1_000_000_000;
 
 impl Rounds {
     fn run(mut self, stop: &AtomicBool, interval: Duration) -> Result<(), WatchError> {
-        loop {
-            // Asked before the rings are emptied, so that nothing that came before it is left.
-            let last = stop.load(Ordering::Acquire);
+        while !stop.load(Ordering::Acquire) {
             let taken = self.round()?;
-            if taken > 0 && last {
-                continue;
-            }
-            if last {
-                break;
-            }
             if taken < crate::probe::reader::RUN {
                 self.reader.wait(interval);
             }
         }
+        // Nothing is written any more; what the rings hold is taken in, and then they are empty.
+        self.publish(true);
+        self.probes.detach();
+        while self.round()? > 0 {}
         self.pipeline.finish(Clock::monotonic_now(), &self.clock, &mut self.identities);
         self.record_identities()?;
-        self.publish(true);
+        self.publish(false);
         if let Some(recording) = self.recording.take() {
             recording.finish()?;
         }

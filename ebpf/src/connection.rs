@@ -9,8 +9,8 @@ use vigie_common::{
 use crate::{
     kernel::read,
     maps::{CONNECTIONS, NEXT_CONNECTION, SCRATCH, count},
-    params::offset,
-    socket::Socket,
+    params::{offset, setting},
+    socket::{self, Socket},
 };
 
 /// One direction of a connection.
@@ -82,6 +82,22 @@ impl Connection {
     }
 }
 
+/// The known connection of a socket.
+///
+/// The address of a sock may be used again for another one. A TCP connection is forgotten when its
+/// sock is destroyed, so its address alone names it; else the inode number must be the same.
+#[inline(always)]
+pub(crate) fn known(socket: &Socket) -> Option<&'static mut Connection> {
+    let known = CONNECTIONS.get_ptr_mut(socket.sock)?;
+    // SAFETY: map values stay valid while the program runs; concurrent programs on the same
+    // connection write other fields, or the same ones with nearly the same values.
+    let known = unsafe { &mut *known };
+    if known.family != AF_UNIX && setting!(has_destroy) != 0 {
+        return Some(known);
+    }
+    (socket::inode_of(socket.file)? == known.inode).then_some(known)
+}
+
 /// The connection of a socket, made when it is seen for the first time. `length` bytes went by in
 /// `direction` just now and are not in its positions yet.
 #[inline(always)]
@@ -90,13 +106,8 @@ pub(crate) fn of(
     direction: Direction,
     length: u64,
 ) -> Option<&'static mut Connection> {
-    if let Some(known) = CONNECTIONS.get_ptr_mut(socket.sock) {
-        // SAFETY: map values stay valid while the program runs; concurrent programs on the same
-        // connection write other fields, or the same ones with nearly the same values.
-        let known = unsafe { &mut *known };
-        if known.inode == socket.inode {
-            return Some(known);
-        }
+    if let Some(known) = known(socket) {
+        return Some(known);
     }
     first_sight(socket, direction, length)
 }
@@ -120,7 +131,7 @@ fn first_sight(
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     new.id = number << 12 | u64::from(cpu & 0xfff);
-    new.inode = socket.inode;
+    new.inode = socket::inode_of(socket.file)?;
     // SAFETY: no arguments.
     new.last_ns = unsafe { bpf_ktime_get_ns() };
     new.received = ZERO;

@@ -153,7 +153,7 @@ pub extern "C" fn vigie_gather(_: u64) -> u64 {
     work.header.head = copied;
     count(Counter::BytesCopied, u64::from(copied));
     // SAFETY: the record is reserved and large enough.
-    unsafe { (&raw mut (*record).header).write(work.header) };
+    unsafe { core::ptr::copy_nonoverlapping(&raw const work.header, &raw mut (*record).header, 1) };
     submit(ring, record.cast(), false);
     count(Counter::Records, 1);
     1
@@ -207,7 +207,7 @@ fn sized<const N: usize>(header: &mut Data, source: u64, length: u32) -> bool {
         }
     }
     // SAFETY: the record is reserved and large enough.
-    unsafe { (&raw mut (*record).header).write(*header) };
+    unsafe { core::ptr::copy_nonoverlapping(header, &raw mut (*record).header, 1) };
     submit(ring, record.cast(), false);
     count(Counter::Records, 1);
     true

@@ -18,7 +18,7 @@ use crate::{
     connection::{self, Connection},
     emit,
     kernel::read_user,
-    maps::{CONNECTIONS, HINTS, UNIX_SEEN, WORK, count},
+    maps::{HINTS, UNIX_SEEN, WORK, count},
     params::setting,
     probes,
     socket::Socket,
@@ -102,9 +102,9 @@ pub(crate) fn work() -> Option<&'static mut Work> {
 /// leads to it. Such functions take numbers only, so what they work on comes from [`Work`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_moved(sock: u64, inode: u64, sent: u64) -> u64 {
+pub extern "C" fn vigie_moved(sock: u64, file: u64, sent: u64) -> u64 {
     let Some(work) = work() else { return 0 };
-    let socket = &Socket { file: 0, sock, inode };
+    let socket = &Socket { file, sock };
     let direction = if sent == 0 { Direction::Received } else { Direction::Sent };
     let total = work.total;
     let Some(connection) = connection::of(socket, direction, total) else { return 0 };
@@ -466,10 +466,8 @@ fn announce(connection: &mut Connection, caller: &Caller, socket: &Socket) {
 /// Handles the end of the stream (`error` 0) or a failed call on a connection.
 #[inline(always)]
 pub(crate) fn ended(work: &mut Work, socket: &Socket, direction: Direction, error: u8) {
-    let Some(known) = CONNECTIONS.get_ptr_mut(socket.sock) else { return };
-    // SAFETY: as in `connection::of`.
-    let connection = unsafe { &mut *known };
-    if connection.inode != socket.inode || connection.announced == 0 {
+    let Some(connection) = connection::known(socket) else { return };
+    if connection.announced == 0 {
         return;
     }
     prepare(work, connection, direction, false);

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::config::{Overrides, Period};
 use crate::discover::Selection;
 use crate::event::stream::{Reader, Writer};
 use crate::pipeline::TakeSpans;
+use crate::probe::load;
 use crate::replay;
 use crate::session::{self, Wishes};
 
@@ -33,6 +35,10 @@ enum What {
         #[arg(long, value_name = "TIME", default_value = "10s")]
         duration: Period,
     },
+    /// Attach empty programs to system calls until stopped: what any tool of this kind costs at
+    /// least, for the benchmark
+    #[command(hide = true)]
+    Reference,
     /// Send a recorded stream through the pipeline and print its spans
     Replay {
         /// The file
@@ -46,6 +52,7 @@ enum What {
 pub(super) fn run(common: &Common, arguments: Arguments) -> Result<(), Failure> {
     match arguments.what {
         What::Record { file, duration } => record(common, &file, duration.0),
+        What::Reference => reference(),
         What::Replay { file, print } => play(common, &file, print),
     }
 }
@@ -76,6 +83,18 @@ fn record(common: &Common, path: &Path, duration: Duration) -> Result<(), Failur
         .stop()
         .map_err(|error| Failure::failed(error, "free space, or record to another file"))?;
     println!("{} events", published.figures.events);
+    Ok(())
+}
+
+fn reference() -> Result<(), Failure> {
+    require::allowed()?;
+    let interrupted = super::interruption()?;
+    let attached = load::reference().map_err(|error| require::explain(&error.into()))?;
+    outputs::say_ready_as("reference");
+    while !interrupted.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(attached);
     Ok(())
 }
 

@@ -17,9 +17,14 @@ use crate::span::Span;
 use crate::watch::Watch;
 
 /// The line that scripts wait for: the probes are attached, nothing is missed from now on.
-#[expect(clippy::print_stderr, reason = "standard output is for results")]
 pub(super) fn say_ready(addresses: &str) {
-    eprintln!("ready backend={}{addresses}", session::BACKEND);
+    say_ready_as(&format!("backend={}{addresses}", session::BACKEND));
+}
+
+/// `ready`, and what is.
+#[expect(clippy::print_stderr, reason = "standard output is for results")]
+pub(super) fn say_ready_as(what: &str) {
+    eprintln!("ready {what}");
 }
 
 /// Spans as JSON lines. A round's lines are written in one go.

@@ -70,7 +70,7 @@ pub(super) fn run(common: &Common, arguments: Arguments) -> Result<(), Failure> 
         })?;
         takers.push(Box::new(outputs::Lines::new(BufWriter::new(file))));
     }
-    let interrupted = interruption()?;
+    let interrupted = super::interruption()?;
     let selection =
         Selection::new(&config.watch).narrowed(&arguments.pid, &arguments.service, &arguments.port);
     let with_command = !arguments.command.is_empty();
@@ -103,17 +103,6 @@ pub(super) fn run(common: &Common, arguments: Arguments) -> Result<(), Failure> 
         Some(code) if code != 0 => Err(Failure::passed_on(code)),
         _ => Ok(()),
     }
-}
-
-/// Set when the user wants the report now.
-fn interruption() -> Result<Arc<AtomicBool>, Failure> {
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&flag)).map_err(|error| {
-            Failure::failed(format!("cannot listen to signals: {error}"), "please report this")
-        })?;
-    }
-    Ok(flag)
 }
 
 fn spawn(command: &[String]) -> Result<Child, Failure> {

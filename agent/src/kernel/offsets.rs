@@ -22,6 +22,7 @@ pub fn resolve(btf: &Btf) -> Result<Offsets, BtfError> {
         task_pid: at("task_struct.pid")?,
         task_mm: at("task_struct.mm")?,
         files_fdt: at("files_struct.fdt")?,
+        fdtable_max_fds: at("fdtable.max_fds")?,
         fdtable_fd: at("fdtable.fd")?,
         file_inode: at("file.f_inode")?,
         file_private_data: at("file.private_data")?,

@@ -139,6 +139,17 @@ pub struct Probes {
 }
 
 impl Probes {
+    /// Detaches all programs: no record is written from now on, those in the rings stay.
+    pub fn detach(&mut self) {
+        for probe in &PROBES {
+            let program = self.ebpf.program_mut(probe.name);
+            if let Some(Ok(program)) = program.map(<&mut BtfTracePoint>::try_from) {
+                // Fails only for a program that was not loaded, and then there is nothing to do.
+                drop(program.unload());
+            }
+        }
+    }
+
     /// What the programs cost so far.
     pub fn cost(&self, meter: &Meter) -> Vec<ProgramCost> {
         meter.read(&self.ebpf)
@@ -242,6 +253,20 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
 
 const RING_NAMES: [&str; RINGS] = ["RING0", "RING1", "RING2", "RING3"];
 
+/// Attaches two empty programs to the hooks of system calls, for the benchmark to compare with. They
+/// are detached when the result is dropped.
+pub fn reference() -> Result<Ebpf, LoadError> {
+    let btf = aya::Btf::from_sys_fs().map_err(EbpfError::BtfError)?;
+    let mut ebpf = EbpfLoader::new().btf(Some(&btf)).load(OBJECT)?;
+    for (name, hook) in [("reference_enter", "sys_enter"), ("reference_exit", "sys_exit")] {
+        attach(&mut ebpf, &btf, name, hook).map_err(|error| match error {
+            AttachError::Incomplete => LoadError::Incomplete(name),
+            AttachError::Refused(error) => LoadError::Required { name, reason: reason_of(&error) },
+        })?;
+    }
+    Ok(ebpf)
+}
+
 /// One ring per CPU up to the limit, as a power of two.
 fn ring_count() -> usize {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
@@ -259,7 +284,7 @@ fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, LoadError
 fn attach_all(ebpf: &mut Ebpf, btf: &aya::Btf) -> Result<Vec<Status>, LoadError> {
     let mut statuses = Vec::with_capacity(PROBES.len());
     for probe in &PROBES {
-        let state = match attach(ebpf, btf, probe.name) {
+        let state = match attach(ebpf, btf, probe.name, probe.name) {
             Ok(()) => ProbeState::Ok,
             Err(AttachError::Incomplete) => return Err(LoadError::Incomplete(probe.name)),
             Err(AttachError::Refused(error)) => {
@@ -281,13 +306,13 @@ enum AttachError {
     Refused(ProgramError),
 }
 
-fn attach(ebpf: &mut Ebpf, btf: &aya::Btf, name: &str) -> Result<(), AttachError> {
+fn attach(ebpf: &mut Ebpf, btf: &aya::Btf, name: &str, hook: &str) -> Result<(), AttachError> {
     let program: &mut BtfTracePoint = ebpf
         .program_mut(name)
         .ok_or(AttachError::Incomplete)?
         .try_into()
         .map_err(|_| AttachError::Incomplete)?;
-    program.load(name, btf).map_err(AttachError::Refused)?;
+    program.load(hook, btf).map_err(AttachError::Refused)?;
     program.attach().map_err(AttachError::Refused)?;
     Ok(())
 }

@@ -15,6 +15,7 @@ pub struct Offsets {
     pub task_pid: u32,
     pub task_mm: u32,
     pub files_fdt: u32,
+    pub fdtable_max_fds: u32,
     pub fdtable_fd: u32,
     pub file_inode: u32,
     pub file_private_data: u32,

@@ -3,5 +3,6 @@
 pub(crate) mod environment;
 pub(crate) mod open;
 mod process;
+mod reference;
 mod syscall;
 mod tcp;

@@ -29,7 +29,7 @@ use vigie_common::{
 use crate::{
     connection::{self, AF_UNIX},
     kernel::read_user,
-    maps::{CONNECTIONS, ENTERED, ENTERED_SLOTS, UNIX_SEEN, count},
+    maps::{ENTERED, ENTERED_SLOTS, UNIX_SEEN, count},
     probes::tcp,
     process,
     segment::{self, Caller, Source, Work},
@@ -158,7 +158,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         if returned == 0 && asked == 0 {
             return 0;
         }
-        let Some(socket) = socket::from_fd(fd as u32) else { return 0 };
+        let Some(socket) = socket::from_fd(fd as u32, false) else { return 0 };
         segment::ended(work, &socket, direction, (-returned) as u8);
         return 0;
     }
@@ -196,9 +196,9 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
             }
         }
         if work.total > 0
-            && let Some(socket) = socket::from_fd(fd as u32)
+            && let Some(socket) = socket::from_fd(fd as u32, is_certain(kind))
         {
-            segment::vigie_moved(socket.sock, socket.inode, direction as u64);
+            segment::vigie_moved(socket.sock, socket.file, direction as u64);
         }
         round += 1;
         let rounds = if several {
@@ -214,6 +214,20 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     }
     count(Counter::LostMessageBound, 1);
     0
+}
+
+/// Whether a call that succeeded tells that its descriptor is a socket.
+#[inline(always)]
+fn is_certain(kind: u8) -> bool {
+    matches!(
+        kind,
+        kind::RECVFROM
+            | kind::RECVMSG
+            | kind::RECVMMSG
+            | kind::SENDTO
+            | kind::SENDMSG
+            | kind::SENDMMSG
+    )
 }
 
 /// Whether a call that moved nothing says that the connection, or a direction of it, is over.
@@ -284,19 +298,13 @@ fn closing(registers: *const pt_regs) {
         return;
     }
     // SAFETY: as in `sys_exit`.
-    let fd = unsafe { (*registers).rdi };
-    // Beyond any table: the walk trusts the descriptor, which close does not yet.
-    if fd >= 1 << 20 {
+    let fd = unsafe { (*registers).rdi } as u32;
+    if !socket::is_in_table(fd) {
         return;
     }
-    let Some(socket) = socket::from_fd(fd as u32) else { return };
-    let Some(known) = CONNECTIONS.get_ptr(socket.sock) else { return };
-    // SAFETY: map values stay valid while the program runs.
-    let known = unsafe { &*known };
-    if known.family == AF_UNIX
-        && known.inode == socket.inode
-        && socket::is_last_reference(socket.file)
-    {
+    let Some(socket) = socket::from_fd(fd, false) else { return };
+    let Some(known) = connection::known(&socket) else { return };
+    if known.family == AF_UNIX && socket::is_last_reference(socket.file) {
         tcp::close(known, CloseReason::Destroyed, 0);
         connection::forget(socket.sock);
     }
