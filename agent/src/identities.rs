@@ -7,7 +7,7 @@ use std::sync::Arc;
 use vigie_common::policy::ProcessPolicy;
 
 use crate::config::ServiceRule;
-use crate::discover::{Discoverer, Hint, Selection};
+use crate::discover::{Discoverer, Hint, Selection, Stats};
 use crate::event::{Event, Identity, MonoNs, Open, ProcessKey};
 use crate::span::assemble::{Identified, Identify};
 use crate::span::{Process, Service};
@@ -48,6 +48,11 @@ impl Live {
     /// Identities found since the last call, where they are kept.
     pub fn take_found(&mut self) -> Vec<Identity> {
         self.found.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// What happened to processes so far.
+    pub fn stats(&self) -> Stats {
+        self.discoverer.stats()
     }
 
     /// Looks at every process that there is, so that the kernel leaves alone from the start what
@@ -207,5 +212,83 @@ fn process_of(identity: &Identity) -> Process {
         container: identity.container.as_deref().map(Into::into),
         version: None,
         resource: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Rule, Watch};
+
+    /// A program that runs until this is dropped. Not this process: that one is never watched.
+    struct Program(std::process::Child);
+
+    impl Program {
+        fn start() -> Self {
+            Self(std::process::Command::new("sleep").arg("60").spawn().unwrap())
+        }
+
+        fn key(&self, live: &mut Live) -> ProcessKey {
+            let found = live.discoverer.scan();
+            found.iter().find(|found| found.key.pid == self.0.id()).unwrap().key
+        }
+    }
+
+    impl Drop for Program {
+        fn drop(&mut self) {
+            drop(self.0.kill());
+            drop(self.0.wait());
+        }
+    }
+
+    fn all_but(pid: u32) -> Selection {
+        let rule = Rule { pid: Some(pid), ..Rule::default() };
+        Selection::new(&Watch { include: Vec::new(), exclude: vec![rule] })
+    }
+
+    fn is_ignored(live: &mut Live, pid: u32) -> bool {
+        live.take_ignored().iter().any(|process| process.pid == pid)
+    }
+
+    #[test]
+    fn a_process_that_was_left_alone_is_watched_after_a_reload() {
+        let program = Program::start();
+        let (pid, nobody) = (program.0.id(), u32::MAX);
+        let mut live = Live::new(Discoverer::new(&[], all_but(pid), 10_000), 10_000);
+        live.scan();
+        assert!(is_ignored(&mut live, pid));
+        let key = program.key(&mut live);
+        assert!(live.identify(key).is_none());
+        assert!(is_ignored(&mut live, pid));
+
+        let cleared = live.reconfigure(&[], all_but(nobody));
+        assert!(cleared.contains(&pid));
+        assert!(!is_ignored(&mut live, pid));
+        assert!(live.identify(key).is_some());
+
+        let cleared = live.reconfigure(&[], all_but(pid));
+        assert!(!cleared.contains(&pid));
+        assert!(is_ignored(&mut live, pid));
+        assert!(live.identify(key).is_none());
+    }
+
+    #[test]
+    fn names_and_routes_of_services_change_with_a_reload() {
+        let program = Program::start();
+        let service = ServiceRule {
+            rule: Rule { pid: Some(program.0.id()), ..Rule::default() },
+            name: Some("renamed".to_owned()),
+            namespace: None,
+            routes: vec!["/a/{id}".parse().unwrap()],
+        };
+        let everything = || Selection::new(&Watch::default());
+        let mut live = Live::new(Discoverer::new(&[], everything(), 10_000), 10_000);
+        let key = program.key(&mut live);
+        let before = live.identify(key).unwrap();
+        assert_eq!(before.routes, 0);
+        live.reconfigure(&[service], everything());
+        let after = live.identify(key).unwrap();
+        assert_eq!((&*after.process.service.name, after.routes), ("renamed", 1));
+        assert_ne!(before.process.service.name, after.process.service.name);
     }
 }

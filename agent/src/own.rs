@@ -79,6 +79,7 @@ fn kernel(own: &mut SelfMetrics, counts: &Counts) {
     own.set(RECORDS, counts.get(Counter::Records));
     own.set(COPIED, counts.get(Counter::BytesCopied));
     own.set(UNREAD, counts.get(Counter::BytesUnread));
+    own.set(PROCESS_MAP_FULL, counts.get(Counter::ProcessesFull));
     for (direction, counter) in [("received", Counter::BytesReceived), ("sent", Counter::BytesSent)]
     {
         own.set_by(TRAFFIC, "direction", direction, counts.get(counter));
@@ -109,7 +110,19 @@ fn pipeline(own: &mut SelfMetrics, published: &Published) {
     }
     own.set(CONNECTIONS, figures.connections as u64);
     own.set(MID_STREAM, figures.flows.mid_stream);
+    own.set(EXPIRED, figures.flows.expired);
+    own.set(WITHOUT_OPEN, figures.flows.without_open);
+    own.set(UNDECIDED, figures.flows.undecided);
+    own.set(RECORDS_LOST, figures.flows.records_lost);
+    own.set(MISSING, figures.flows.bytes_lost);
     own.set(UNJOINED, figures.refused_ends);
+    own.set(ROUTES, figures.routes.kept);
+    own.set(ROUTES_COLLAPSED, figures.routes.collapsed);
+    let processes = &published.processes;
+    own.set(PROCESSES, processes.known as u64);
+    own.set(INSPECTED, processes.inspected);
+    own.set(VANISHED, processes.vanished);
+    own.set(EVICTED, processes.evicted);
     for program in &published.cost {
         own.set_by(PROBE_TIME, "program", program.name, program.seconds);
         own.set_by(PROBE_MEAN, "program", program.name, program.ns_per_run / 1e9);
@@ -148,6 +161,11 @@ const UNREAD: OwnMetric = counter(
     "By",
     "Bytes moved without user memory (sendfile, splice), counted by length.",
 );
+const PROCESS_MAP_FULL: OwnMetric = counter(
+    "vigie.kernel.process_map_full",
+    "{call}",
+    "System calls of processes that found no room in the kernel's table; nothing is lost but time.",
+);
 const TRAFFIC: OwnMetric =
     counter("vigie.traffic", "By", "Bytes that went over connections of known protocols.");
 const KERNEL_CONNECTIONS: OwnMetric = counter(
@@ -174,6 +192,48 @@ const UNJOINED: OwnMetric = counter(
     "{connection}",
     "Ends of connections that could not be kept for joining.",
 );
+const EXPIRED: OwnMetric = counter(
+    "vigie.connections.expired",
+    "{connection}",
+    "Connections forgotten because they were idle for long.",
+);
+const WITHOUT_OPEN: OwnMetric = counter(
+    "vigie.connections.without_open",
+    "{connection}",
+    "Connections whose opening record was not there before their first bytes.",
+);
+const UNDECIDED: OwnMetric = counter(
+    "vigie.connections.undecided",
+    "{time}",
+    "Times that first bytes were dropped because it was not known in time what they were.",
+);
+const RECORDS_LOST: OwnMetric = counter(
+    "vigie.connections.records_lost",
+    "{record}",
+    "Records lost on connections that were seen; they are in vigie.records.dropped, too.",
+);
+const MISSING: OwnMetric =
+    counter("vigie.missing", "By", "Bytes missing between captured ones because of lost records.");
+const ROUTES: OwnMetric =
+    gauge("vigie.routes", "{route}", "Routes found by heuristic that are kept.");
+const ROUTES_COLLAPSED: OwnMetric = counter(
+    "vigie.routes.collapsed",
+    "{path}",
+    "Paths that were given a route with `*` because their service has too many.",
+);
+const PROCESSES: OwnMetric = gauge("vigie.processes", "{process}", "Processes that are known.");
+const INSPECTED: OwnMetric =
+    counter("vigie.processes.inspected", "{process}", "Processes looked at in /proc.");
+const VANISHED: OwnMetric = counter(
+    "vigie.processes.vanished",
+    "{process}",
+    "Processes that were gone before they were looked at, known from what the kernel told.",
+);
+const EVICTED: OwnMetric = counter(
+    "vigie.processes.evicted",
+    "{process}",
+    "Processes forgotten because there were too many; they are looked at again.",
+);
 const PROBE_TIME: OwnMetric = counter(
     "vigie.probe.time",
     "s",
@@ -191,3 +251,57 @@ const EXPORT_DROPPED: OwnMetric =
     counter("vigie.export.dropped", "{item}", "What was not exported, by reason.");
 const CPU: OwnMetric = counter("vigie.cpu.time", "s", "CPU time of vigie.");
 const MEMORY: OwnMetric = gauge("vigie.memory.resident", "By", "Resident memory of vigie.");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discover;
+    use crate::flow;
+    use crate::pipeline::Figures;
+    use crate::span::route::RouteStats;
+
+    #[test]
+    fn a_full_table_of_processes_is_no_loss() {
+        let losses = Losses::of(&Counts::default(), &Published::default());
+        assert!(losses.by_reason.contains_key("connection_map_full"));
+        assert!(!losses.by_reason.contains_key(Counter::ProcessesFull.name()));
+        let mut own = SelfMetrics::default();
+        kernel(&mut own, &Counts::default());
+        let name = "vigie.kernel.process_map_full";
+        assert!(own.points().iter().any(|point| point.metric.name == name));
+    }
+
+    #[test]
+    fn what_is_counted_is_exported() {
+        let flows = flow::Stats {
+            expired: 1,
+            without_open: 2,
+            undecided: 3,
+            records_lost: 4,
+            bytes_lost: 5,
+            ..flow::Stats::default()
+        };
+        let routes = RouteStats { kept: 6, collapsed: 7 };
+        let processes = discover::Stats { known: 8, inspected: 9, vanished: 10, evicted: 11 };
+        let figures = Figures { flows, routes, ..Figures::default() };
+        let published = Published { figures, processes, ..Published::default() };
+        let mut own = SelfMetrics::default();
+        pipeline(&mut own, &published);
+        for (name, expected) in [
+            ("vigie.connections.expired", 1),
+            ("vigie.connections.without_open", 2),
+            ("vigie.connections.undecided", 3),
+            ("vigie.connections.records_lost", 4),
+            ("vigie.missing", 5),
+            ("vigie.routes", 6),
+            ("vigie.routes.collapsed", 7),
+            ("vigie.processes", 8),
+            ("vigie.processes.inspected", 9),
+            ("vigie.processes.vanished", 10),
+            ("vigie.processes.evicted", 11),
+        ] {
+            let point = own.points().iter().find(|point| point.metric.name == name);
+            assert_eq!(point.map(|point| point.value), Some(expected.into()), "{name}");
+        }
+    }
+}

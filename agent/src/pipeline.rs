@@ -17,7 +17,7 @@ use crate::metrics::Store;
 use crate::protocol::{Advice, Exchange, Problem};
 use crate::span::Span;
 use crate::span::assemble::{Assembler, Identify};
-use crate::span::route::Routes;
+use crate::span::route::{RouteStats, Routes};
 
 /// The stages between events and outputs.
 pub struct Pipeline {
@@ -82,6 +82,8 @@ pub struct Figures {
     pub connections: usize,
     /// Ends of connections that could not be kept for joining.
     pub refused_ends: u64,
+    /// Routes by heuristic.
+    pub routes: RouteStats,
 }
 
 /// How often idle connections are looked for, in nanoseconds.
@@ -172,6 +174,7 @@ impl Pipeline {
             flows: *self.flows.stats(),
             connections: self.flows.len(),
             refused_ends: self.findings.assembler.refused_ends(),
+            routes: self.findings.assembler.route_stats(),
         }
     }
 }

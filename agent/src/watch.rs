@@ -9,15 +9,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::config::ServiceRule;
-use crate::discover::Selection;
 use crate::discover::host::Clock;
+use crate::discover::{self, Selection};
 use crate::event::stream::Writer;
 use crate::event::{Event, MonoNs, ProcessKey};
 use crate::identities::Live;
 use crate::pipeline::{Figures, Pipeline};
 use crate::probe::cost::{Meter, ProgramCost};
 use crate::probe::counters::Counters;
-use crate::probe::load::{Probes, Status};
+use crate::probe::load::{PolicyError, Probes, Status};
 use crate::probe::reader::Reader;
 use crate::span::route::Routes;
 
@@ -49,6 +49,8 @@ pub struct Published {
     pub figures: Figures,
     /// Records that could not be decoded.
     pub undecodable: u64,
+    /// Processes.
+    pub processes: discover::Stats,
     /// What the programs cost.
     pub cost: Vec<ProgramCost>,
 }
@@ -83,8 +85,8 @@ pub enum WatchError {
     #[error("the rings cannot be waited for: {0}")]
     Wait(#[from] rustix::io::Errno),
     /// The kernel's table of processes cannot be written.
-    #[error("the kernel's table of processes cannot be written: {0}")]
-    Policy(#[from] aya::maps::MapError),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The thread cannot be made.
     #[error("no thread can be made: {0}")]
     Thread(std::io::Error),
@@ -280,6 +282,7 @@ impl Rounds {
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         published.figures = self.pipeline.figures();
         published.undecodable = self.reader.undecodable;
+        published.processes = self.identities.stats();
         if let Some(cost) = cost {
             published.cost = cost;
         }

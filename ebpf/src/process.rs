@@ -42,7 +42,7 @@ fn first_sight(tgid: u32) -> Option<u64> {
     let entry =
         ProcessEntry { start_boot_ns: start_of(task), policy: setting!(default_policy), flags: 0 };
     if PROCESSES.insert(tgid, entry, 0).is_err() {
-        count(Counter::LostProcessesFull, 1);
+        count(Counter::ProcessesFull, 1);
     }
     (entry.policy == ProcessPolicy::Watch as u32).then_some(entry.start_boot_ns)
 }

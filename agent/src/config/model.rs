@@ -74,10 +74,7 @@ impl Default for Log {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    #[expect(
-        missing_docs,
-        reason = "the field's own word; a comment would split the schema's list"
-    )]
+    /// What it could not do.
     Error,
     /// What it could do only in part.
     Warn,

@@ -69,9 +69,12 @@ fn alternatives(schema: &Value) -> Vec<&Value> {
 
 /// The words that a value is one of; none where it is no such value.
 fn words(schema: &Value) -> Vec<&str> {
-    let several = schema.get("oneOf").and_then(Value::as_array);
-    let constant = |schema| Value::as_str(Value::get(schema, "const")?);
-    several.map(|all| all.iter().filter_map(constant).collect()).unwrap_or_default()
+    if let Some(several) = schema.get("oneOf").and_then(Value::as_array) {
+        return several.iter().flat_map(words).collect();
+    }
+    // Words without a description of their own are together in one `enum`.
+    let together = schema.get("enum").and_then(Value::as_array).into_iter().flatten();
+    together.chain(schema.get("const")).filter_map(Value::as_str).collect()
 }
 
 fn is_text(schema: &Value) -> bool {
@@ -224,5 +227,26 @@ fn entry(out: &mut String, key: &str, schema: &Value) {
     }
     for (name, schema) in keys.iter().filter(|(_, schema)| is_group(schema)) {
         entry(out, &format!("{key}.{name}"), schema);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_with_and_without_description() {
+        let schema = serde_json::json!({"oneOf": [
+            {"type": "string", "enum": ["a", "b"]},
+            {"type": "string", "const": "c", "description": "Third."},
+        ]});
+        assert_eq!(kind(&schema), "`a`, `b`, `c`");
+        assert_eq!(kind(&serde_json::json!({"type": "string", "enum": ["a", "b"]})), "`a`, `b`");
+        assert_eq!(words(&serde_json::json!({"type": "string"})), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn every_level_is_listed() {
+        assert!(markdown().contains("| `error`, `warn`, `info`, `debug`, `trace` |"));
     }
 }

@@ -55,7 +55,9 @@ pub fn write(span: &Span, line: &mut Vec<u8>) {
         line.push(b':');
         match value {
             Value::Str(value) => text(line, value),
-            Value::Int(_) | Value::Bool(_) => plain(line, format_args!("{value}")),
+            Value::Int(_) | Value::Double(_) | Value::Bool(_) => {
+                plain(line, format_args!("{value}"))
+            }
             Value::Digits(_) => plain(line, format_args!("\"{value}\"")),
         }
     });
@@ -152,7 +154,8 @@ mod tests {
                 r#""attributes":{"http.request.method":"GET","url.path":"/users/17","#,
                 r#""http.route":"/users/{id}","http.response.status_code":200,"#,
                 r#""network.protocol.version":"1.1","url.scheme":"http","#,
-                r#""server.address":"api.example","server.port":8080},"flags":[]}"#
+                r#""server.address":"api.example","server.port":8080,"#,
+                r#""vigie.http.time_to_first_byte":0.001},"flags":[]}"#
             ),
         );
     }
@@ -180,7 +183,8 @@ mod tests {
                 r#""peer":{"address":"/run/é\\x.sock","service":"api"},"#,
                 r#""attributes":{"http.request.method":"GET","url.path":"/users/17","#,
                 r#""http.response.status_code":404,"network.protocol.version":"1.1","#,
-                r#""url.scheme":"http","error.type":"404"},"flags":["mid_stream","lossy"]}"#
+                r#""url.scheme":"http","vigie.http.time_to_first_byte":0.001,"#,
+                r#""error.type":"404"},"flags":["mid_stream","lossy"]}"#
             ),
         );
     }

@@ -54,6 +54,11 @@ pub enum LoadError {
     },
 }
 
+/// The kernel's table of processes cannot be written.
+#[derive(Debug, Error)]
+#[error("the kernel's table of processes cannot be written: {0}")]
+pub struct PolicyError(#[from] MapError);
+
 /// How the programs are set up.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
@@ -164,14 +169,14 @@ pub struct Control {
 
 impl Control {
     /// Sets whether a process, and those that it makes, are watched.
-    pub fn set_policy(&mut self, process: ProcessKey, watch: bool) -> Result<(), MapError> {
+    pub fn set_policy(&mut self, process: ProcessKey, watch: bool) -> Result<(), PolicyError> {
         let policy = if watch { ProcessPolicy::Watch } else { ProcessPolicy::Ignore };
         let entry = ProcessEntry {
             start_boot_ns: process.start_ns,
             policy: policy as u32,
             flags: process_flags::EXPLICIT,
         };
-        self.processes.insert(process.pid, Value(entry), 0)
+        Ok(self.processes.insert(process.pid, Value(entry), 0)?)
     }
 
     /// Forgets the policy of a process.

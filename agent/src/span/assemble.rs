@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::peers::Peers;
-use super::route::Routes;
+use super::route::{RouteStats, Routes};
 use super::{Endpoint, Flags, Process, Service, Span, SpanId, TraceId};
 use crate::discover::host::Clock;
 use crate::event::{Address, ConnectionId, MonoNs, Open, ProcessKey};
@@ -39,6 +39,8 @@ struct Pending {
 /// The stage's state.
 pub struct Assembler {
     routes: Vec<Routes>,
+    /// Paths that sets of routes which are no longer in use could not keep.
+    collapsed_before: u64,
     peers: Peers,
     /// Of this round.
     fresh: Vec<Pending>,
@@ -57,6 +59,7 @@ impl Assembler {
     pub fn new(routes: Vec<Routes>, max_ends: usize) -> Self {
         Self {
             routes,
+            collapsed_before: 0,
             peers: Peers::new(max_ends),
             fresh: Vec::new(),
             settled: Vec::new(),
@@ -104,6 +107,7 @@ impl Assembler {
 
     /// Uses other sets of routes from now on.
     pub fn set_routes(&mut self, routes: Vec<Routes>) {
+        self.collapsed_before = self.route_stats().collapsed;
         self.routes = routes;
     }
 
@@ -117,9 +121,13 @@ impl Assembler {
         self.peers.refused
     }
 
-    /// Sets of routes, for their own figures.
-    pub fn routes(&self) -> &[Routes] {
-        &self.routes
+    /// What happened to the routes of all sets.
+    pub fn route_stats(&self) -> RouteStats {
+        let none = RouteStats { kept: 0, collapsed: self.collapsed_before };
+        self.routes.iter().map(Routes::stats).fold(none, |all, set| RouteStats {
+            kept: all.kept + set.kept,
+            collapsed: all.collapsed + set.collapsed,
+        })
     }
 
     fn span(
@@ -234,6 +242,7 @@ mod tests {
     use super::*;
     use crate::event::Unit;
     use crate::protocol::Role;
+    use crate::span::route::{RouteLimits, Unmatched};
     use crate::span::testing;
 
     struct Everybody;
@@ -269,6 +278,22 @@ mod tests {
             flags,
             call: testing::server("api", 200).call,
         }
+    }
+
+    #[test]
+    fn figures_of_routes_outlive_a_reload() {
+        let routes = || {
+            let limits = RouteLimits { per_service: 1, ..RouteLimits::default() };
+            vec![Routes::new([], Unmatched::Heuristic, limits)]
+        };
+        let mut assembler = Assembler::new(routes(), 10);
+        let service = testing::service("api");
+        for path in ["/a", "/b"] {
+            assembler.routes[0].route(&service, path);
+        }
+        assert_eq!(assembler.route_stats(), RouteStats { kept: 1, collapsed: 1 });
+        assembler.set_routes(routes());
+        assert_eq!(assembler.route_stats(), RouteStats { kept: 0, collapsed: 1 });
     }
 
     #[test]

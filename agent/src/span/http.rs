@@ -246,6 +246,10 @@ pub(super) fn attributes<'a>(
     if let Some(size) = call.response_body {
         each("http.response.body.size", Value::Int(i64::try_from(size).unwrap_or(i64::MAX)));
     }
+    // The conventions have no name for it.
+    if let Some(first_byte_ns) = span.first_byte_ns.filter(|_| span.duration_is_trusted()) {
+        each("vigie.http.time_to_first_byte", Value::Double(first_byte_ns as f64 / 1e9));
+    }
     match call.error_type(span.kind) {
         Some(ErrorType::Named(name)) => each("error.type", Value::Str(name)),
         Some(ErrorType::Status(status)) => each("error.type", Value::Digits(status)),

@@ -250,6 +250,8 @@ pub enum Value<'a> {
     Str(&'a str),
     /// Integer.
     Int(i64),
+    /// A finite real number.
+    Double(f64),
     /// Truth.
     Bool(bool),
     /// A whole number that the conventions want as text (`error.type` of a status).
@@ -261,6 +263,7 @@ impl std::fmt::Display for Value<'_> {
         match self {
             Self::Str(text) => f.write_str(text),
             Self::Int(number) => number.fmt(f),
+            Self::Double(number) => number.fmt(f),
             Self::Bool(truth) => truth.fmt(f),
             Self::Digits(number) => number.fmt(f),
         }

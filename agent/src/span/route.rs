@@ -20,7 +20,6 @@ use self::identifier::is_identifier;
 use self::pattern::Pattern;
 use super::Service;
 use crate::config::RoutePattern;
-use crate::metrics::own::{OwnKind, OwnMetric, SelfMetrics};
 
 /// Segments of a route.
 pub const MAX_SEGMENTS: usize = 10;
@@ -45,6 +44,16 @@ impl Default for RouteLimits {
     }
 }
 
+/// What happened to routes by heuristic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouteStats {
+    /// Routes that are kept now.
+    pub kept: u64,
+    /// Paths that were given a route with `*` because their service has too many; those that the
+    /// cache answered are not counted again.
+    pub collapsed: u64,
+}
+
 /// What becomes of paths that no pattern matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unmatched {
@@ -64,7 +73,7 @@ pub struct Routes {
     cache: Cache,
     /// Counts look-ups that the cache did not answer; the clock of `Learned::used`.
     misses: u64,
-    collapsed: u64,
+    stats: RouteStats,
 }
 
 /// Routes by heuristic of one service.
@@ -90,7 +99,7 @@ impl Routes {
             services: HashMap::new(),
             cache: Cache::default(),
             misses: 0,
-            collapsed: 0,
+            stats: RouteStats::default(),
         }
     }
 
@@ -109,10 +118,9 @@ impl Routes {
         route
     }
 
-    /// Adds the figures about routes.
-    pub fn own(&self, own: &mut SelfMetrics) {
-        own.set(ROUTES, self.services.values().map(|known| known.routes.len() as u64).sum::<u64>());
-        own.set(ROUTES_COLLAPSED, self.collapsed);
+    /// What happened so far.
+    pub fn stats(&self) -> RouteStats {
+        self.stats
     }
 
     fn find(&mut self, service: &Arc<Service>, path: &str) -> Option<Arc<str>> {
@@ -145,9 +153,10 @@ impl Routes {
             known.heads.insert(head.into());
             let route: Arc<str> = route.into();
             known.routes.insert(Arc::clone(&route));
+            self.stats.kept += 1;
             return route;
         }
-        self.collapsed += 1;
+        self.stats.collapsed += 1;
         if known.heads.contains(head) { format!("/{head}/*").into() } else { "/*".into() }
     }
 
@@ -156,7 +165,8 @@ impl Routes {
         if self.services.len() >= self.limits.services {
             let quiet = self.services.iter().min_by_key(|(_, known)| known.used);
             if let Some(quiet) = quiet.map(|(service, _)| Arc::clone(service)) {
-                self.services.remove(&quiet);
+                let gone = self.services.remove(&quiet).map_or(0, |known| known.routes.len());
+                self.stats.kept = self.stats.kept.saturating_sub(gone as u64);
             }
         }
     }
@@ -228,19 +238,6 @@ impl Cache {
         self.young.insert((Arc::clone(service), path), route);
     }
 }
-
-const ROUTES: OwnMetric = OwnMetric {
-    name: "vigie.routes",
-    unit: "{route}",
-    description: "Routes found by heuristic that are kept.",
-    kind: OwnKind::Gauge,
-};
-const ROUTES_COLLAPSED: OwnMetric = OwnMetric {
-    name: "vigie.routes.collapsed",
-    unit: "{path}",
-    description: "Times that a path was given a route with `*` because its service has too many.",
-    kind: OwnKind::Counter,
-};
 
 #[cfg(test)]
 mod tests {
@@ -323,10 +320,7 @@ mod tests {
         ] {
             assert_eq!(routes.route(service, path).as_deref(), Some(expected), "{path}");
         }
-        let mut own = SelfMetrics::default();
-        routes.own(&mut own);
-        let values: Vec<f64> = own.points().iter().map(|point| point.value.as_f64()).collect();
-        assert_eq!(values, [3.0, 2.0]);
+        assert_eq!(routes.stats(), RouteStats { kept: 3, collapsed: 2 });
     }
 
     #[test]
@@ -341,6 +335,8 @@ mod tests {
         }
         assert_eq!(routes.services.len(), 2);
         assert!(routes.services.contains_key(&busy));
+        let kept: usize = routes.services.values().map(|known| known.routes.len()).sum();
+        assert_eq!(routes.stats().kept, kept as u64);
         assert!(routes.cache.young.len() <= 10 && routes.cache.old.len() <= 10);
     }
 }

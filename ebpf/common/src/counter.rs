@@ -48,8 +48,9 @@ counters! {
     LostRingFull = "ring_full",
     /// Loss: the table of connections was full.
     LostConnectionsFull = "connection_map_full",
-    /// Loss: the table of processes was full (the process is watched all the same, without cache).
-    LostProcessesFull = "process_map_full",
+    /// Times that the table of processes was full: the process is watched all the same, and looked
+    /// at again at its next call.
+    ProcessesFull = "process_map_full",
     /// Loss: bytes that user memory did not give (page not present, wrong address).
     LostUserMemory = "user_memory_unread",
     /// Loss: more iovec entries than the programs look at, and bytes in them that mattered.
@@ -74,7 +75,6 @@ impl Counter {
             self,
             Counter::LostRingFull
                 | Counter::LostConnectionsFull
-                | Counter::LostProcessesFull
                 | Counter::LostUserMemory
                 | Counter::LostIovecBound
                 | Counter::LostMessageBound

@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use prost::Message as _;
 
-use super::resource::{self, Host, SCOPE_ITEMS};
+use super::resource::{self, Host, OwnResource, SCOPE_ITEMS};
 use super::settings::HistogramForm;
 use super::wire;
 use crate::metrics::durations::{Bounds, Durations};
@@ -40,7 +40,7 @@ pub(super) struct Request {
 pub(super) fn requests(
     snapshot: &Snapshot,
     form: HistogramForm,
-    service_name: &str,
+    own: &OwnResource,
     host: &Host,
 ) -> Vec<Request> {
     let context = Context { snapshot, form };
@@ -48,9 +48,9 @@ pub(super) fn requests(
     for service in &snapshot.services {
         requests.add(&resource::of_service(service, host), context.service(service));
     }
-    let mut own = context.edges();
-    own.extend(context.own());
-    requests.add(&resource::of_vigie(service_name, host), own);
+    let mut figures = context.edges();
+    figures.extend(context.own());
+    requests.add(&resource::of_vigie(own, host), figures);
     requests.finish()
 }
 
@@ -371,6 +371,7 @@ fn key_value(key: &str, value: Value<'_>) -> KeyValue {
     let value = match value {
         Value::Str(text) => any_value::Value::StringValue(text.to_owned()),
         Value::Int(number) => any_value::Value::IntValue(number),
+        Value::Double(number) => any_value::Value::DoubleValue(number),
         Value::Bool(truth) => any_value::Value::BoolValue(truth),
         Value::Digits(number) => any_value::Value::StringValue(number.to_string()),
     };

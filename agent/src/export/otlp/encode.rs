@@ -31,7 +31,7 @@ const STATUS_CODE_ERROR: u64 = 2;
 const FLAG_SAMPLED: u32 = 1;
 
 /// Bytes of a usual span beside its own strings, in memory and on the wire alike.
-const SPAN_BASE: usize = 512;
+const SPAN_BASE: usize = 640;
 /// Estimate of the bytes that a span takes: in memory, and an upper bound on the wire.
 pub(super) fn size_estimate(span: &Span) -> usize {
     let texts = match &span.call {

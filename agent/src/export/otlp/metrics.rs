@@ -11,7 +11,7 @@ use super::closing;
 use super::convert::{self, Request};
 use super::counters::{Counters, DropReason, SignalCounters};
 use super::health::Health;
-use super::resource::Host;
+use super::resource::{Host, OwnResource};
 use super::retry::Backoff;
 use super::settings::{HistogramForm, Settings};
 use super::transport::{Content, Outcome, Transport};
@@ -25,7 +25,7 @@ pub(super) struct Worker {
     source: Source,
     interval: Duration,
     form: HistogramForm,
-    service_name: String,
+    own: OwnResource,
     host: Host,
     counters: Arc<Counters>,
     backoff: Backoff,
@@ -53,7 +53,7 @@ impl Worker {
             source,
             interval: settings.metric_interval,
             form: settings.histogram_form,
-            service_name: settings.service_name.clone(),
+            own: settings.own.clone(),
             host,
             counters,
             backoff: Backoff::new(settings.retry),
@@ -82,7 +82,7 @@ impl Worker {
 
     async fn export(&mut self, next: Instant, closed: &mut watch::Receiver<bool>) {
         let snapshot = (self.source)();
-        let requests = convert::requests(&snapshot, self.form, &self.service_name, &self.host);
+        let requests = convert::requests(&snapshot, self.form, &self.own, &self.host);
         drop(snapshot);
         let shared = Arc::clone(&self.counters);
         let counters = &shared.metrics;

@@ -37,7 +37,7 @@ use tokio::task::JoinHandle;
 
 pub use self::counters::{Counters, DropReason, SignalCounters};
 pub use self::queue::QueueLimits;
-pub use self::resource::Host;
+pub use self::resource::{Host, OwnResource};
 pub use self::retry::RetryPolicy;
 pub use self::settings::{
     Compression, HistogramForm, Protocol, Settings, SettingsError, SignalSettings, TlsFiles,

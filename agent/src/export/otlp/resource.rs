@@ -35,6 +35,16 @@ pub struct Host {
     pub id: Option<String>,
 }
 
+/// vigie itself, as its resource tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnResource {
+    /// `service.name`.
+    pub service_name: String,
+    /// Further attributes. They go before `host.*`, `process.pid` and `service.instance.id` as vigie
+    /// finds them.
+    pub attributes: Vec<(String, String)>,
+}
+
 /// A `Resource` message in the making: the first value of a key stays.
 #[derive(Default)]
 struct Attributes {
@@ -142,11 +152,14 @@ pub(super) fn of_service(snapshot: &ServiceSnapshot, host: &Host) -> Vec<u8> {
 }
 
 /// `Resource` of vigie itself.
-pub(super) fn of_vigie(service_name: &str, host: &Host) -> Vec<u8> {
+pub(super) fn of_vigie(own: &OwnResource, host: &Host) -> Vec<u8> {
     let mut attributes = Attributes::default();
-    attributes.text("service.name", service_name);
+    attributes.text("service.name", &own.service_name);
     attributes.text("service.version", VERSION);
     attributes.telemetry(Some("rust"));
+    for (key, value) in &own.attributes {
+        attributes.text(key, value);
+    }
     let instance = format!("{}:{}", host.name, std::process::id());
     attributes.text("service.instance.id", &instance);
     attributes.host(host);

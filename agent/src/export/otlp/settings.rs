@@ -11,7 +11,9 @@ use http::uri::{Scheme, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::queue::QueueLimits;
+use super::resource::OwnResource;
 use super::retry::RetryPolicy;
+use crate::discover::attributes;
 
 /// `OTEL_EXPORTER_OTLP_TIMEOUT` where it is not set.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -104,8 +106,8 @@ pub struct Settings {
     pub metric_interval: Duration,
     /// Form of histograms (`OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION`).
     pub histogram_form: HistogramForm,
-    /// `service.name` of vigie itself (`OTEL_SERVICE_NAME`). Default `vigie`.
-    pub service_name: String,
+    /// vigie's own resource (`OTEL_SERVICE_NAME`, default `vigie`; `OTEL_RESOURCE_ATTRIBUTES`).
+    pub own: OwnResource,
     /// Bounds of the queue of spans.
     pub queue: QueueLimits,
     /// Waits between tries.
@@ -127,7 +129,7 @@ impl Settings {
             trace_delay: DEFAULT_TRACE_DELAY,
             metric_interval: interval.unwrap_or(DEFAULT_METRIC_INTERVAL),
             histogram_form: env.histogram_form()?,
-            service_name: (env.lookup)("OTEL_SERVICE_NAME").unwrap_or_else(|| "vigie".to_owned()),
+            own: env.own_resource(),
             queue: QueueLimits::default(),
             retry: RetryPolicy::default(),
         })
@@ -187,6 +189,22 @@ impl Environment<'_> {
     fn of(&self, signal: Signal, what: &str) -> Option<Setting> {
         self.get(format!("OTEL_EXPORTER_OTLP_{}_{what}", signal.name()))
             .or_else(|| self.get(format!("OTEL_EXPORTER_OTLP_{what}")))
+    }
+
+    /// A list of attributes with an error in it is left out as a whole, and the error reported
+    /// (OpenTelemetry specification, "Resource SDK").
+    fn own_resource(&self) -> OwnResource {
+        const LIST: &str = "OTEL_RESOURCE_ATTRIBUTES";
+        let list = (self.lookup)(LIST).unwrap_or_default();
+        let attributes = attributes::pairs(&list).unwrap_or_else(|error| {
+            tracing::warn!("{LIST} has no effect: {error}");
+            Vec::new()
+        });
+        let named = || attributes.iter().find(|(key, _)| key == "service.name");
+        let service_name = (self.lookup)("OTEL_SERVICE_NAME")
+            .or_else(|| named().map(|(_, name)| name.clone()))
+            .unwrap_or_else(|| "vigie".to_owned());
+        OwnResource { service_name, attributes }
     }
 
     fn signal(

@@ -18,6 +18,7 @@ const KEY_VALUE_VALUE: u32 = 2;
 const ANY_STRING: u32 = 1;
 const ANY_BOOL: u32 = 2;
 const ANY_INT: u32 = 3;
+const ANY_DOUBLE: u32 = 4;
 const ANY_ARRAY: u32 = 5;
 const ARRAY_VALUES: u32 = 1;
 
@@ -96,6 +97,13 @@ pub(super) fn attribute(out: &mut Vec<u8>, field: u32, key: &str, value: Value<'
             bytes(out, KEY_VALUE_KEY, key.as_bytes());
             delimited(out, KEY_VALUE_VALUE, any);
             integer(out, ANY_INT, number);
+        }
+        Value::Double(number) => {
+            let any = 1 + 8;
+            delimited(out, field, field_len(key.len()) + field_len(any));
+            bytes(out, KEY_VALUE_KEY, key.as_bytes());
+            delimited(out, KEY_VALUE_VALUE, any);
+            fixed64(out, ANY_DOUBLE, number.to_bits());
         }
         Value::Bool(truth) => {
             let any = 2;

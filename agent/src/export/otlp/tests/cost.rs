@@ -32,6 +32,10 @@ fn generated(span: &Span) -> Proto {
     span.attributes(|key, value| {
         attributes.push(match value {
             Value::Int(value) => number(key, value),
+            Value::Double(value) => KeyValue {
+                key: key.to_owned(),
+                value: Some(AnyValue { value: Some(any_value::Value::DoubleValue(value)) }),
+            },
             other => text(key, other.to_string()),
         });
     });

@@ -28,6 +28,7 @@ pub(super) fn text(attributes: &[KeyValue]) -> Vec<String> {
     let shown = |any: &Any| match any {
         Any::StringValue(text) => text.clone(),
         Any::IntValue(number) => number.to_string(),
+        Any::DoubleValue(number) => number.to_string(),
         Any::ArrayValue(list) => format!("{} values", list.values.len()),
         other => panic!("{other:?}"),
     };
@@ -58,6 +59,7 @@ fn a_span_has_all_that_is_known() {
         "network.peer.address=10.0.0.2",
         "network.peer.port=51234",
         "client.address=10.0.0.2",
+        "vigie.http.time_to_first_byte=0.000001",
     ] {
         assert!(attributes.iter().any(|attribute| attribute == expected), "{expected}");
     }
@@ -94,6 +96,22 @@ fn a_failed_client_span_over_a_unix_socket() {
     }
     assert!(!attributes.iter().any(|attribute| attribute.starts_with("network.local")));
     assert!(!attributes.iter().any(|attribute| attribute.starts_with("client.address")));
+}
+
+#[test]
+fn time_to_first_byte_is_absent_where_the_duration_is_not_trusted() {
+    let mut span = span(&process(1, "web"), 5);
+    span.flags = Flags::DURATION_UNTRUSTED;
+    let attributes = text(&only(span).attributes);
+    assert!(!attributes.iter().any(|attribute| attribute.contains("first_byte")), "{attributes:?}");
+}
+
+#[test]
+fn the_estimate_of_a_usual_span_is_no_less_than_its_bytes() {
+    let span = span(&process(1, "web"), 1_795_000_000_000_000_000);
+    let estimate = encode::size_estimate(&span);
+    let bytes = only(span).encoded_len();
+    assert!(bytes <= estimate, "{bytes} bytes, {estimate} estimated");
 }
 
 #[test]

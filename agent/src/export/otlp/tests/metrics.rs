@@ -14,7 +14,7 @@ use super::encoding::text;
 use super::receiver::{Answer, Receiver, silent_port};
 use super::{PROTOCOLS, eventually, host, process, settings, snapshot, span, spans};
 use crate::export::otlp::settings::HistogramForm;
-use crate::export::otlp::{DropReason, FLUSH_DEADLINE, Otlp, Settings, convert};
+use crate::export::otlp::{DropReason, FLUSH_DEADLINE, Otlp, OwnResource, Settings, convert};
 use crate::metrics::own::{OwnKind, OwnMetric};
 use crate::metrics::{Limits, SelfMetrics, Snapshot, Store};
 use crate::span::{Span, SpanKind};
@@ -25,8 +25,16 @@ fn decode(request: &convert::Request) -> ExportMetricsServiceRequest {
     decoded
 }
 
+fn own() -> OwnResource {
+    let attributes = [("service.name", "never"), ("team", "a,b"), ("host.name", "mine")];
+    OwnResource {
+        service_name: "lookout".to_owned(),
+        attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+    }
+}
+
 fn only(snapshot: &Snapshot, form: HistogramForm) -> Vec<ResourceMetrics> {
-    let requests = convert::requests(snapshot, form, "lookout", &host());
+    let requests = convert::requests(snapshot, form, &own(), &host());
     assert_eq!(requests.len(), 1);
     decode(&requests[0]).resource_metrics
 }
@@ -57,7 +65,10 @@ fn services_have_their_histograms() {
     assert!(attributes(api).contains(&"service.name=api".to_owned()));
     assert!(attributes(api).contains(&"service.instance.id=0123abcd".to_owned()));
     assert!(attributes(web).contains(&"service.name=web".to_owned()));
-    assert!(attributes(own).contains(&"service.name=lookout".to_owned()));
+    for expected in ["service.name=lookout", "team=a,b", "host.name=mine"] {
+        assert!(attributes(own).contains(&expected.to_owned()), "{expected}");
+    }
+    assert!(!attributes(own).contains(&"host.name=node-1".to_owned()));
     assert!(metrics(web).contains_key("http.client.request.duration"));
 
     let metric = metrics(api)["http.server.request.duration"];
@@ -133,7 +144,7 @@ fn large_snapshots_are_split_and_nothing_is_left_out() {
         }
     }
     let snapshot = snapshot(&all);
-    let requests = convert::requests(&snapshot, HistogramForm::Explicit, "vigie", &host());
+    let requests = convert::requests(&snapshot, HistogramForm::Explicit, &own(), &host());
     assert!(requests.len() > 1);
     let mut series = 0;
     for request in &requests {

@@ -96,7 +96,26 @@ fn everything_else() {
     assert_eq!(metrics.compression, Compression::None);
     assert_eq!(traces.tls.certificate.unwrap().to_str(), Some("/ca.pem"));
     assert_eq!(settings.metric_interval, Duration::from_secs(5));
-    assert_eq!(settings.service_name, "lookout");
+    assert_eq!(settings.own.service_name, "lookout");
+}
+
+#[test]
+fn own_resource() {
+    const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+    let check = |variables: &[(&'static str, &str)], name: &str, attributes: &[(&str, &str)]| {
+        let own = parse(variables, None).unwrap().own;
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        assert_eq!(own.service_name, name, "{variables:?}");
+        assert_eq!(own.attributes, attributes.iter().map(owned).collect::<Vec<_>>());
+    };
+    check(&[], "vigie", &[]);
+    check(&[(ATTRIBUTES, "team=a%2Cb, zone = 1")], "vigie", &[("team", "a,b"), ("zone", "1")]);
+    let named = (ATTRIBUTES, "service.name=lookout,team=a");
+    check(&[named], "lookout", &[("service.name", "lookout"), ("team", "a")]);
+    let name = ("OTEL_SERVICE_NAME", "mast");
+    check(&[named, name], "mast", &[("service.name", "lookout"), ("team", "a")]);
+    // The specification: a list with an error is discarded as a whole.
+    check(&[(ATTRIBUTES, "team=a,wrong")], "vigie", &[]);
 }
 
 #[test]
