@@ -15,7 +15,7 @@ use crate::own::Own;
 use crate::pipeline::{Outputs, Pipeline, TakeSpans};
 use crate::probe::load::{self, LoadError, LoadOptions};
 use crate::span::assemble::Assembler;
-use crate::span::route::{PatternError, RouteLimits, Routes};
+use crate::span::route::{RouteLimits, Routes, Unmatched};
 use crate::watch::{Parts, Recording, Watch, WatchError};
 
 /// The backend in use, as reports name it.
@@ -30,9 +30,6 @@ pub enum SessionError {
     /// The watch could not begin.
     #[error(transparent)]
     Watch(#[from] WatchError),
-    /// A route pattern of the configuration is wrong.
-    #[error(transparent)]
-    Routes(#[from] PatternError),
 }
 
 /// What differs between the commands.
@@ -59,7 +56,7 @@ pub fn start(
     wishes: Wishes,
 ) -> Result<Watch, SessionError> {
     let capture = &config.capture;
-    let routes = routes(config)?;
+    let routes = routes(config);
     let probes = load::load(&LoadOptions {
         ring_bytes: bytes(capture.ring_bytes.0),
         max_connections: capture.max_connections,
@@ -92,18 +89,17 @@ fn bytes(size: u64) -> u32 {
 }
 
 /// The common set of routes, then one for each entry of `services`.
-pub fn routes(config: &Config) -> Result<Vec<Routes>, PatternError> {
+pub fn routes(config: &Config) -> Vec<Routes> {
     let limits = RouteLimits {
         per_service: config.routes.max_per_service as usize,
         ..RouteLimits::default()
     };
-    let common = || config.routes.patterns.iter();
-    let mut sets = vec![Routes::try_new(common().map(|p| p.as_str()), limits)?];
-    for service in &config.services {
-        let patterns = service.routes.iter().chain(common());
-        sets.push(Routes::try_new(patterns.map(|p| p.as_str()), limits)?);
-    }
-    Ok(sets)
+    let unmatched = if config.routes.heuristic { Unmatched::Heuristic } else { Unmatched::NoRoute };
+    let common = &config.routes.patterns;
+    let of_services = config.services.iter().map(|service| service.routes.iter().chain(common));
+    std::iter::once(Routes::new(common, unmatched, limits))
+        .chain(of_services.map(|patterns| Routes::new(patterns, unmatched, limits)))
+        .collect()
 }
 
 /// An empty store as the configuration asks for.

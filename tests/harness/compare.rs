@@ -235,12 +235,12 @@ pub fn report(problems: &[String]) -> anyhow::Result<()> {
         let count = counts.entry(row).or_default();
         *count += 1;
         if *count <= SHOWN_OF_EACH {
-            text.push_str("\n");
-            text.push_str(problem);
+            text += "\n";
+            text += problem;
         }
     }
     for (row, count) in counts.into_iter().filter(|(_, count)| *count > SHOWN_OF_EACH) {
-        text.push_str(&format!("\n{row}: {} more like these", count - SHOWN_OF_EACH));
+        text.extend(["\n", row, ": ", &(count - SHOWN_OF_EACH).to_string(), " more like these"]);
     }
     anyhow::bail!("{} problem(s):{text}", problems.len())
 }

@@ -110,8 +110,7 @@ fn play(common: &Common, path: &Path, print: Print) -> Result<(), Failure> {
     if print == Print::Spans {
         takers.push(Box::new(outputs::Lines::new(std::io::stdout())));
     }
-    let routes = session::routes(&config)
-        .map_err(|error| Failure::usage(error, "correct the pattern in the configuration"))?;
+    let routes = session::routes(&config);
     let store = Arc::new(Mutex::new(session::store(&config)));
     replay::replay(Reader::new(BufReader::new(file)), routes, store, takers).map_err(|error| {
         Failure::failed(format!("{}: {error}", path.display()), "record the stream again")

@@ -70,7 +70,8 @@ pub(super) fn cost_of(programs: &[ProgramCost]) -> Cost {
     Cost {
         agent_cpu_s: cost::cpu_time().as_secs_f64(),
         agent_rss_bytes: cost::resident_bytes(),
-        probe_s: programs.iter().map(|program| program.seconds).sum(),
+        // The sum of no numbers is -0.0, and would be shown as such.
+        probe_s: programs.iter().fold(0.0, |sum, program| sum + program.seconds),
         probe_ns_per_call: programs
             .iter()
             .map(|program| (program.name.to_owned(), program.ns_per_run))
@@ -105,4 +106,15 @@ pub(super) fn live_report(snapshot: &Snapshot, watch: &Watch) -> Report {
             cost: cost_of(&published.cost),
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_measured_costs_zero() {
+        let cost = cost_of(&[]);
+        assert!(cost.probe_s.to_bits() == 0 && cost.probe_ns_per_call.is_empty());
+    }
 }

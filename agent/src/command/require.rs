@@ -32,9 +32,6 @@ pub(super) fn explain(error: &SessionError) -> Failure {
         SessionError::Load(
             LoadError::Btf(_) | LoadError::Object(_) | LoadError::Required { .. },
         ) => Failure::not_allowed(error, "run `vigie check`, which says what this kernel refuses"),
-        SessionError::Routes(_) => {
-            Failure::usage(error, "correct the pattern in the configuration")
-        }
         SessionError::Load(_) | SessionError::Watch(_) => {
             Failure::failed(error, "run `vigie check`, and report this")
         }

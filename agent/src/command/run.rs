@@ -199,23 +199,16 @@ fn reload(common: &Common, flags: &Overrides, config: &mut Config, watch: &Watch
             return;
         }
     };
-    match session::routes(&new) {
-        Ok(routes) => {
-            let selection = Selection::new(&new.watch);
-            watch.reload(Reload { services: new.services.clone(), selection, routes });
-            tracing::info!("configuration reloaded");
-            let mut restart = Config { services: new.services.clone(), ..config.clone() };
-            restart.watch.clone_from(&new.watch);
-            restart.routes.clone_from(&new.routes);
-            if restart != new {
-                tracing::warn!(
-                    "keys other than watch, services and routes changed; restart for them"
-                );
-            }
-            *config = restart;
-        }
-        Err(error) => tracing::error!(%error, "the old configuration stays"),
+    let (routes, selection) = (session::routes(&new), Selection::new(&new.watch));
+    watch.reload(Reload { services: new.services.clone(), selection, routes });
+    tracing::info!("configuration reloaded");
+    let mut restart = Config { services: new.services.clone(), ..config.clone() };
+    restart.watch.clone_from(&new.watch);
+    restart.routes.clone_from(&new.routes);
+    if restart != new {
+        tracing::warn!("keys other than watch, services and routes changed; restart for them");
     }
+    *config = restart;
 }
 
 async fn finish(watch: Watch, services: Services, failed: bool) -> Result<(), Failure> {

@@ -43,7 +43,7 @@ pub use model::{
 };
 pub use overrides::Overrides;
 pub use quantity::{Period, Size};
-pub use route::RoutePattern;
+pub use route::{RoutePattern, Segment as RouteSegment};
 
 /// Largest configuration file in bytes. A file of 100 services and 1,000 routes has 60 KB.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;

@@ -1,4 +1,5 @@
-//! Route patterns: `/users/{id}`, `/static/*`.
+//! Route patterns: `/users/{id}`, `/static/**`. This is their only parser; `span::route` matches
+//! by the [`Segment`]s that it gives.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,6 +11,34 @@ use super::text::text_value;
 /// to a route.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoutePattern(String);
+
+/// What stands between two slashes of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segment<'a> {
+    /// Itself.
+    Literal(&'a str),
+    /// `{name}` or `*`: any one segment.
+    Any,
+    /// `**` or `{name*}`: any number of segments, none included. The last one.
+    Rest,
+}
+
+impl<'a> Segment<'a> {
+    /// `None` where a brace or a star stands where none may be.
+    fn read(text: &'a str) -> Option<Self> {
+        let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let is_name = |name: &str| !name.is_empty() && name.chars().all(word);
+        match (text, text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'))) {
+            ("*", _) => Some(Self::Any),
+            ("**", _) => Some(Self::Rest),
+            (_, Some(name)) => match name.strip_suffix('*') {
+                Some(name) => is_name(name).then_some(Self::Rest),
+                None => is_name(name).then_some(Self::Any),
+            },
+            (_, None) => (!text.contains(['{', '}', '*'])).then_some(Self::Literal(text)),
+        }
+    }
+}
 
 /// Longest pattern in bytes.
 const MAX_LENGTH: usize = 512;
@@ -46,6 +75,12 @@ impl RoutePattern {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Its segments, empty ones left out.
+    pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
+        // All of them can be read, or there would be no such pattern.
+        self.0.split('/').filter(|segment| !segment.is_empty()).filter_map(Segment::read)
+    }
 }
 
 impl FromStr for RoutePattern {
@@ -63,20 +98,10 @@ impl FromStr for RoutePattern {
         }
         let mut segments = path.split('/').peekable();
         while let Some(segment) = segments.next() {
-            let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-            let rest = segment == "**" || name.is_some_and(|name| name.ends_with('*'));
-            let good = match name {
-                Some(name) => {
-                    let name = name.strip_suffix('*').unwrap_or(name);
-                    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-                    !name.is_empty() && name.chars().all(word)
-                }
-                None => matches!(segment, "*" | "**") || !segment.contains(['{', '}', '*']),
-            };
-            if !good {
+            let Some(read) = Segment::read(segment) else {
                 return Err(RouteError::BadSegment(route(), segment.to_owned()));
-            }
-            if rest && segments.peek().is_some() {
+            };
+            if read == Segment::Rest && segments.peek().is_some() {
                 return Err(RouteError::NotLast(route(), segment.to_owned()));
             }
         }
@@ -102,10 +127,24 @@ mod tests {
             assert!(good.parse::<RoutePattern>().is_ok(), "{good}");
         }
         for wrong in [
-            "", "users", "/a b", "/a?x=1", "/{", "/{}", "/{a}{b}", "/v{n}", "/a*", "/**/b",
-            "/{p*}/b",
+            "", "users", "/a b", "/a?x=1", "/{", "/{}", "/{*}", "/{a}{b}", "/v{n}", "/a*", "/a**",
+            "/**/b", "/{p*}/b",
         ] {
             assert!(wrong.parse::<RoutePattern>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn segments() {
+        let check = |pattern: &str, expected: &[Segment<'_>]| {
+            let pattern: RoutePattern = pattern.parse().unwrap();
+            assert_eq!(pattern.segments().collect::<Vec<_>>(), expected, "{pattern}");
+        };
+        let literal = Segment::Literal;
+        check("/", &[]);
+        check("/users/{id}/", &[literal("users"), Segment::Any]);
+        check("/a//*/b", &[literal("a"), Segment::Any, literal("b")]);
+        check("/static/**", &[literal("static"), Segment::Rest]);
+        check("/files/{path*}", &[literal("files"), Segment::Rest]);
     }
 }

@@ -227,7 +227,7 @@ fn variables_set_every_kind_of_value() {
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "2500"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "1000"),
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/x"),
+        ("OTEL_TRACES_SAMPLER", "always_on"),
         ("VIGIE_SERVICE_HOST", "10.0.0.1"),
         ("VIGIE_PORT_9464_TCP_ADDR", "10.0.0.1"),
         ("VIGIE_PROMETEUS_ADDRESS", "off"),
@@ -244,11 +244,11 @@ fn variables_set_every_kind_of_value() {
     assert_eq!(config.log.level, Level::Debug);
     assert_eq!(config.metrics.expiry, Config::default().metrics.expiry);
     assert_eq!(config.otlp.headers["authorization"], "Basic abc");
-    assert_eq!(config.otlp.protocol, OtlpProtocol::Grpc);
+    assert_eq!(config.otlp.protocol, Some(OtlpProtocol::Grpc));
     assert_eq!(config.otlp.timeout.to_string(), "2s500ms");
     assert_eq!(config.otlp.interval.to_string(), "1s");
     assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert!(warnings[0].contains("OTEL_EXPORTER_OTLP_CERTIFICATE"));
+    assert!(warnings[0].contains("OTEL_TRACES_SAMPLER"));
     assert!(warnings[1].contains("did you mean VIGIE_PROMETHEUS_ADDRESS"));
 }
 

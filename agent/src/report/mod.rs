@@ -210,9 +210,9 @@ pub struct Cost {
     pub agent_cpu_s: f64,
     /// Its resident memory in bytes.
     pub agent_rss_bytes: u64,
-    /// Seconds spent in probes, over all CPUs.
+    /// Seconds spent in probes, over all CPUs; 0 where that could not be measured.
     pub probe_s: f64,
-    /// Nanoseconds of one run, by probe.
+    /// Nanoseconds of one run, by probe; empty where that could not be measured.
     pub probe_ns_per_call: BTreeMap<String, f64>,
 }
 

@@ -243,13 +243,16 @@ impl Table {
         let share = |seconds: f64| {
             if report.duration_s > 0.0 { seconds / report.duration_s * 100.0 } else { 0.0 }
         };
+        let probes = if cost.probe_ns_per_call.is_empty() {
+            "not measured".to_owned()
+        } else {
+            format!("{} ({:.1} %)", format::duration(cost.probe_s), share(cost.probe_s))
+        };
         self.line(format_args!(
-            "cost: agent {} CPU ({:.1} % of one), {} memory; probes {} ({:.1} %)",
+            "cost: agent {} CPU ({:.1} % of one), {} memory; probes {probes}",
             format::duration(cost.agent_cpu_s),
             share(cost.agent_cpu_s),
             format::bytes(cost.agent_rss_bytes),
-            format::duration(cost.probe_s),
-            share(cost.probe_s),
         ));
         if let Some(code) = report.exit_code {
             self.line(format_args!("the command ended with exit code {code}"));

@@ -108,6 +108,15 @@ fn tables_are_as_recorded() {
 }
 
 #[test]
+fn probes_that_could_not_be_measured_have_no_figure() {
+    let mut meta = meta();
+    meta.cost.probe_s = 0.0;
+    meta.cost.probe_ns_per_call.clear();
+    let text = table(&Report::new(&snapshot([]), meta), 100);
+    assert!(text.contains("30.0 MB memory; probes not measured\n"), "{text}");
+}
+
+#[test]
 fn json_has_the_agreed_shape() {
     let report = Report::new(&snapshot(incident()), meta());
     check("incident.json", &format!("{}\n", serde_json::to_string_pretty(&report).unwrap()));

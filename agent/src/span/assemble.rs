@@ -152,6 +152,10 @@ impl Assembler {
         if exchange.end_ns < exchange.start_ns {
             flags.set(Flags::DURATION_UNTRUSTED);
         }
+        let is_older = open.as_deref().is_some_and(|open| !open.from_start);
+        if is_older && flags.has(Flags::TRUNCATED | Flags::DURATION_UNTRUSTED) {
+            flags.set(Flags::MID_STREAM);
+        }
         Some(Span {
             kind: exchange.role.into(),
             tid: exchange.unit.tid,
@@ -221,6 +225,74 @@ impl Assembler {
             if id != 0 {
                 return SpanId(id.to_be_bytes());
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Unit;
+    use crate::protocol::Role;
+    use crate::span::testing;
+
+    struct Everybody;
+
+    impl Identify for Everybody {
+        fn identify(&mut self, process: ProcessKey) -> Option<Identified> {
+            Some(Identified { process: testing::process("api", process.pid), routes: 0 })
+        }
+    }
+
+    fn open(from_start: bool) -> Open {
+        let inet = |port| Address::Inet { address: [127, 0, 0, 1].into(), port };
+        Open {
+            connection: ConnectionId(1),
+            time_ns: 0,
+            process: ProcessKey { pid: 1, start_ns: 1 },
+            comm: String::new(),
+            from_start,
+            network_namespace: 1,
+            local: inet(80),
+            remote: inet(40_000),
+        }
+    }
+
+    fn exchange(flags: Flags) -> Exchange {
+        Exchange {
+            role: Role::Server,
+            start_ns: 1,
+            first_byte_ns: Some(2),
+            end_ns: 3,
+            unit: Unit { process: ProcessKey { pid: 1, start_ns: 1 }, tid: 1, goroutine: 0 },
+            context: None,
+            flags,
+            call: testing::server("api", 200).call,
+        }
+    }
+
+    #[test]
+    fn older_connections_are_told_where_something_is_not_known() {
+        let check = |from_start: Option<bool>, flags: Flags, expected: bool| {
+            let mut assembler = Assembler::new(Vec::new(), 10);
+            assembler.take(from_start.map(open).map(Arc::new), exchange(flags));
+            let mut spans = Vec::new();
+            for _ in 0..2 {
+                assembler.settle(4, &Clock::fixed(0, 0), &mut Everybody, &mut spans);
+            }
+            let [span] = spans.as_slice() else { panic!("{spans:?}") };
+            assert_eq!(span.flags.has(Flags::MID_STREAM), expected, "{from_start:?} {flags:?}");
+        };
+        for (from_start, flags, expected) in [
+            (Some(false), Flags::TRUNCATED, true),
+            (Some(false), Flags::DURATION_UNTRUSTED, true),
+            (Some(false), Flags::LOSSY | Flags::TRUNCATED, true),
+            (Some(false), Flags::none(), false),
+            (Some(false), Flags::NO_RESPONSE, false),
+            (Some(true), Flags::TRUNCATED, false),
+            (None, Flags::DURATION_UNTRUSTED, false),
+        ] {
+            check(from_start, flags, expected);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `http.route`: the low-cardinality form of a path.
 //!
-//! In this order: the patterns of the configuration; a heuristic that replaces identifiers by
-//! `{id}` segment by segment; and, past a bound of routes per service, `*`. The bound is strict: a
+//! In this order: the patterns of the configuration; unless it is switched off, a heuristic that
+//! replaces identifiers by `{id}` segment by segment; and, past a bound of routes per service, `*`. The bound is strict: a
 //! service keeps the routes that it showed first, further ones become `/head/*` where `head` begins
 //! a route that is known, else `/*`.
 //!
@@ -16,11 +16,10 @@ use std::sync::Arc;
 
 use hashbrown::{Equivalent, HashMap, HashSet};
 
-pub use pattern::PatternError;
-
 use self::identifier::is_identifier;
 use self::pattern::Pattern;
 use super::Service;
+use crate::config::RoutePattern;
 use crate::metrics::own::{OwnKind, OwnMetric, SelfMetrics};
 
 /// Segments of a route.
@@ -46,10 +45,20 @@ impl Default for RouteLimits {
     }
 }
 
+/// What becomes of paths that no pattern matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmatched {
+    /// They get a route by heuristic.
+    Heuristic,
+    /// They have none.
+    NoRoute,
+}
+
 /// Finds routes, and remembers them.
 #[derive(Debug)]
 pub struct Routes {
     patterns: Vec<Pattern>,
+    unmatched: Unmatched,
     limits: RouteLimits,
     services: HashMap<Arc<Service>, Learned>,
     cache: Cache,
@@ -69,32 +78,35 @@ struct Learned {
 
 impl Routes {
     /// With the configured patterns, the first that matches wins.
-    pub fn try_new<'a>(
-        patterns: impl IntoIterator<Item = &'a str>,
+    pub fn new<'a>(
+        patterns: impl IntoIterator<Item = &'a RoutePattern>,
+        unmatched: Unmatched,
         limits: RouteLimits,
-    ) -> Result<Self, PatternError> {
-        Ok(Self {
-            patterns: patterns.into_iter().map(Pattern::try_new).collect::<Result<_, _>>()?,
+    ) -> Self {
+        Self {
+            patterns: patterns.into_iter().map(Pattern::new).collect(),
+            unmatched,
             limits,
             services: HashMap::new(),
             cache: Cache::default(),
             misses: 0,
             collapsed: 0,
-        })
+        }
     }
 
     /// The route of a path without query. `None` where there is no path (CONNECT, a path that was
-    /// not seen); `*` for the asterisk form. A path seen lately costs one look-up.
+    /// not seen) or, without heuristic, no pattern that matches; by heuristic `*` for the asterisk
+    /// form. A path seen lately costs one look-up.
     pub fn route(&mut self, service: &Arc<Service>, path: &str) -> Option<Arc<str>> {
         let is_short = path.len() <= self.limits.cached_path;
-        if is_short && let Some(route) = self.cache.get(service, path, self.limits.cached) {
-            return Some(route);
+        if is_short && let Some(Known(route)) = self.cache.get(service, path, self.limits.cached) {
+            return route;
         }
-        let route = self.find(service, path)?;
+        let route = self.find(service, path);
         if is_short {
-            self.cache.insert(service, path.into(), &route, self.limits.cached);
+            self.cache.insert(service, path.into(), Known(route.clone()), self.limits.cached);
         }
-        Some(route)
+        route
     }
 
     /// Adds the figures about routes.
@@ -104,15 +116,20 @@ impl Routes {
     }
 
     fn find(&mut self, service: &Arc<Service>, path: &str) -> Option<Arc<str>> {
-        if path == "*" {
-            return Some(path.into());
-        }
-        if !path.starts_with('/') {
-            return None;
-        }
-        if let Some(route) = self.patterns.iter().find_map(|p| p.matches(segments(path))) {
+        if path.starts_with('/')
+            && let Some(route) = self.patterns.iter().find_map(|p| p.matches(segments(path)))
+        {
             return Some(Arc::clone(route));
         }
+        match self.unmatched {
+            Unmatched::Heuristic if path == "*" => Some(path.into()),
+            Unmatched::Heuristic if path.starts_with('/') => Some(self.learn(service, path)),
+            Unmatched::Heuristic | Unmatched::NoRoute => None,
+        }
+    }
+
+    /// The route by heuristic.
+    fn learn(&mut self, service: &Arc<Service>, path: &str) -> Arc<str> {
         self.misses += 1;
         if !self.services.contains_key(service) {
             self.make_room();
@@ -121,17 +138,17 @@ impl Routes {
         known.used = self.misses;
         let route = generalised(path);
         if let Some(route) = known.routes.get(route.as_str()) {
-            return Some(Arc::clone(route));
+            return Arc::clone(route);
         }
         let head = segments(&route).next().unwrap_or("");
         if known.routes.len() < self.limits.per_service {
             known.heads.insert(head.into());
             let route: Arc<str> = route.into();
             known.routes.insert(Arc::clone(&route));
-            return Some(route);
+            return route;
         }
         self.collapsed += 1;
-        Some(if known.heads.contains(head) { format!("/{head}/*").into() } else { "/*".into() })
+        if known.heads.contains(head) { format!("/{head}/*").into() } else { "/*".into() }
     }
 
     /// Forgets the service that was quiet longest, if there are too many.
@@ -169,13 +186,19 @@ fn generalised(path: &str) -> String {
     route
 }
 
-/// Routes of paths seen lately, in two generations: when the young one is full it becomes the old
+/// Routes of paths seen lately, or that they have none, in two generations: when the young one is full it becomes the old
 /// one, and what the old one held and nobody asked for is forgotten.
 #[derive(Debug, Default)]
 struct Cache {
-    young: HashMap<(Arc<Service>, Box<str>), Arc<str>>,
-    old: HashMap<(Arc<Service>, Box<str>), Arc<str>>,
+    young: Generation,
+    old: Generation,
 }
+
+type Generation = HashMap<(Arc<Service>, Box<str>), Known>;
+
+/// What is known of a path: its route, or that it has none.
+#[derive(Clone, Debug)]
+struct Known(Option<Arc<str>>);
 
 #[derive(Hash)]
 struct CacheKey<'a>(&'a Service, &'a str);
@@ -187,21 +210,22 @@ impl Equivalent<(Arc<Service>, Box<str>)> for CacheKey<'_> {
 }
 
 impl Cache {
-    fn get(&mut self, service: &Arc<Service>, path: &str, bound: usize) -> Option<Arc<str>> {
+    /// `None` when the path was not seen lately.
+    fn get(&mut self, service: &Arc<Service>, path: &str, bound: usize) -> Option<Known> {
         let key = CacheKey(service, path);
         if let Some(route) = self.young.get(&key) {
-            return Some(Arc::clone(route));
+            return Some(route.clone());
         }
         let ((service, path), route) = self.old.remove_entry(&key)?;
-        self.insert(&service, path, &route, bound);
+        self.insert(&service, path, route.clone(), bound);
         Some(route)
     }
 
-    fn insert(&mut self, service: &Arc<Service>, path: Box<str>, route: &Arc<str>, bound: usize) {
+    fn insert(&mut self, service: &Arc<Service>, path: Box<str>, route: Known, bound: usize) {
         if self.young.len() >= bound {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert((Arc::clone(service), path), Arc::clone(route));
+        self.young.insert((Arc::clone(service), path), route);
     }
 }
 
@@ -223,8 +247,32 @@ mod tests {
     use super::*;
     use crate::span::testing::service;
 
-    fn routes(patterns: &[&str], limits: RouteLimits) -> Routes {
-        Routes::try_new(patterns.iter().copied(), limits).unwrap()
+    fn patterns(patterns: &[&str]) -> Vec<RoutePattern> {
+        patterns.iter().map(|pattern| pattern.parse().unwrap()).collect()
+    }
+
+    fn routes(given: &[&str], limits: RouteLimits) -> Routes {
+        Routes::new(&patterns(given), Unmatched::Heuristic, limits)
+    }
+
+    #[test]
+    fn without_heuristic_only_patterns_give_routes() {
+        let given = patterns(&["/users/{name}", "/files/{path*}"]);
+        let mut routes = Routes::new(&given, Unmatched::NoRoute, RouteLimits::default());
+        let api = service("api");
+        for (path, expected) in [
+            ("/users/17", Some("/users/{name}")),
+            ("/files/a/b", Some("/files/{path*}")),
+            ("/orders/17", None),
+            ("/", None),
+            ("*", None),
+            ("", None),
+        ] {
+            for time in ["first", "cached"] {
+                assert_eq!(routes.route(&api, path).as_deref(), expected, "{path} {time}");
+            }
+        }
+        assert!(routes.services.is_empty());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::*;
 use crate::metrics::snapshot::{Labels, Point};
 use crate::protocol::Call;
 use crate::span::Endpoint;
+use crate::span::route::{RouteLimits, Routes, Unmatched};
 use crate::span::testing::{START, client, process, server, untrusted};
 
 const MINUTE: u64 = 60_000_000_000;
@@ -213,9 +214,7 @@ fn processes_are_bounded_and_the_latest_stands_for_the_service() {
 #[ignore = "a measurement"]
 fn measure_a_call() {
     let mut store = store(Limits::default());
-    let mut routes =
-        crate::span::route::Routes::try_new([], crate::span::route::RouteLimits::default())
-            .unwrap();
+    let mut routes = Routes::new([], Unmatched::Heuristic, RouteLimits::default());
     let mut spans = Vec::new();
     for number in 0..64 {
         let mut span = if number % 2 == 0 { server("api", 200) } else { client("web", 200) };

@@ -79,7 +79,7 @@ fn a_failed_client_span_over_a_unix_socket() {
     call.error = Some(HttpError::ConnectionReset);
     let span = only(span);
     assert_eq!(span.kind, 3);
-    assert_eq!(span.parent_span_id, []);
+    assert!(span.parent_span_id.is_empty());
     assert_eq!(span.name, "HTTP /users/{id}");
     assert_eq!(span.status.unwrap().code, 2);
     let attributes = text(&span.attributes);
