@@ -15,9 +15,9 @@ use super::agent::{Agent, Unwatched};
 use super::report::Outcome;
 use super::rounds::{self, Round};
 
-/// Calls of one batch: a few tenths of a second.
-const CALLS: u32 = 1_000_000;
-const BATCHES: u32 = 5;
+/// Calls of one batch: a few milliseconds, so that some batches fall between the disturbances.
+const CALLS: u32 = 20_000;
+const BATCHES: u32 = 250;
 
 /// Whether the agent watches the process that calls, which is this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
