@@ -130,6 +130,21 @@ impl Agent {
         self.process.is_running()
     }
 
+    /// Gives it another configuration file, if it was started with one, and waits until it says
+    /// `word` of that on standard error.
+    pub fn reload(&self, config: &str, word: &str) -> Result<()> {
+        std::fs::write(self.folder.path().join("vigie.yaml"), config)?;
+        let before = self.process.errors.all().len();
+        self.process.hang_up()?;
+        let says = |lines: &[String]| {
+            lines.iter().skip(before).any(|line| line.contains(word)).then_some(())
+        };
+        self.process
+            .errors
+            .wait(0, LIMIT, says)
+            .with_context(|| format!("no `{word}` after SIGHUP{}", self.process.said()))
+    }
+
     /// What the metrics endpoint says now.
     pub fn metrics(&self) -> Result<Samples> {
         let (status, body) = http::get(self.address, "/metrics").context("GET /metrics")?;

@@ -2,7 +2,6 @@
 //! with the right process, method, path, status, times and flags, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::span::{Kind, Span};
@@ -236,13 +235,12 @@ pub fn report(problems: &[String]) -> anyhow::Result<()> {
         let count = counts.entry(row).or_default();
         *count += 1;
         if *count <= SHOWN_OF_EACH {
-            text.push('\n');
-            text.push_str(problem);
+            text += "\n";
+            text += problem;
         }
     }
     for (row, count) in counts.into_iter().filter(|(_, count)| *count > SHOWN_OF_EACH) {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "\n{row}: {} more like these", count - SHOWN_OF_EACH);
+        text.extend(["\n", row, ": ", &(count - SHOWN_OF_EACH).to_string(), " more like these"]);
     }
     anyhow::bail!("{} problem(s):{text}", problems.len())
 }

@@ -147,6 +147,11 @@ impl Process {
         }
     }
 
+    /// Sends SIGHUP to the process, not to its group.
+    pub fn hang_up(&self) -> Result<()> {
+        kill_process(self.group, Signal::HUP).with_context(|| format!("SIGHUP to {}", self.name))
+    }
+
     /// Sends SIGTERM to the process, not to its group, and waits.
     pub fn terminate(self, limit: Duration) -> Result<Ended> {
         kill_process(self.group, Signal::TERM)

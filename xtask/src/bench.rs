@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: what vigie costs what it watches, as ratios within one invocation.
 //!
 //! Absolute figures of a shared machine mean little, so every benchmark alternates runs without
-//! and with the agent, and reports the median of the ratios of each pair.
+//! anything, with an empty pair of tracepoints, and with the agent, and reports the medians of what
+//! each round says; see [`rounds`].
 
 mod agent;
 mod getppid;
@@ -10,8 +11,10 @@ mod keepalive;
 mod nginx;
 mod process;
 mod prometheus;
+mod ready;
 mod receiver;
 mod report;
+mod rounds;
 mod statistics;
 mod wrk;
 
@@ -40,7 +43,7 @@ pub(crate) struct Args {
     /// Also write the results as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Pairs of runs, one without and one with the agent
+    /// Rounds, each with a run without and one with the agent
     #[arg(long, default_value = "5")]
     runs: NonZeroU32,
     /// Length of a run
@@ -55,6 +58,9 @@ pub(crate) struct Args {
     /// Who receives the spans
     #[arg(long, value_enum, default_value = "sink")]
     receiver: Kind,
+    /// Leave out the runs with an empty pair of tracepoints, which are a third of the time
+    #[arg(long)]
+    no_reference: bool,
     /// Measure this agent instead of building the one in this checkout
     #[arg(long, value_name = "FILE")]
     agent: Option<PathBuf>,
@@ -67,6 +73,8 @@ struct Bench {
     connections: u32,
     page: Page,
     receiver: Kind,
+    /// Whether to measure an empty pair of tracepoints, too.
+    reference: bool,
     agent: PathBuf,
     rotel: PathBuf,
     /// Configurations and logs of the programs started; left behind for a look.
@@ -90,6 +98,8 @@ const BENCHMARKS: [Benchmark; 5] = [
 /// `cargo xtask bench`.
 pub(crate) fn task(workspace: &Workspace, args: &Args) -> Result<()> {
     let chosen = choose(&args.names)?;
+    // Before the build, whose own load is gone when the runs begin.
+    let machine = Machine::read()?;
     setup::ensure(workspace, Purpose::Test)?;
     let agent = if let Some(agent) = &args.agent {
         agent.clone()
@@ -105,11 +115,12 @@ pub(crate) fn task(workspace: &Workspace, args: &Args) -> Result<()> {
         connections: args.connections.get(),
         page: args.page,
         receiver: args.receiver,
+        reference: !args.no_reference,
         agent,
         rotel: workspace.setup().join("venv/bin/rotel"),
         folder,
     };
-    let mut report = Report::new(Machine::read()?);
+    let mut report = Report::new(machine);
     for (name, measure) in chosen {
         eprintln!("bench: {name}");
         report.results.push(measure(&bench, name).with_context(|| format!("bench {name}"))?);

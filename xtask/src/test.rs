@@ -4,7 +4,12 @@
 //! the one kernel there is and count what it sees. Cargo's own output passes through; the last
 //! line sums it all up. A test that cannot run here appends `NAME: REASON` to the file that
 //! `VIGIE_SKIPPED` names and returns, and is counted as skipped, not as passed.
+//!
+//! Each cargo is told `--workspace` and which kinds of target to take, never `--package` or
+//! `--exclude`: cargo joins the features that the chosen packages want of their dependencies, so
+//! another choice of packages would compile the dependencies once more.
 
+mod phases;
 mod summary;
 
 use std::fs;
@@ -13,14 +18,17 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
+use self::phases::Phases;
 use self::summary::Summary;
 use crate::agent::{self, Profile};
 use crate::setup::{self, Purpose};
-use crate::toolchain;
 use crate::workspace::Workspace;
+use crate::{command, toolchain};
 
-/// The package of the end-to-end tests.
-const END_TO_END: &str = "vigie-tests";
+/// Unit and replay tests: they are inside the crates.
+const UNIT: [&str; 2] = ["--lib", "--bins"];
+/// Integration tests: only `tests` has any, and these are the end-to-end tests.
+const END_TO_END: [&str; 2] = ["--test", "*"];
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, Default, clap::Args)]
@@ -34,15 +42,17 @@ pub(crate) struct Args {
 
 /// `cargo xtask test`.
 pub(crate) fn task(workspace: &Workspace, args: &Args) -> Result<()> {
-    let missing = setup::ensure(workspace, Purpose::Test)?;
-    agent::build(workspace, Profile::Release)?;
+    let mut phases = Phases::default();
+    let missing = phases.time("set-up", || setup::ensure(workspace, Purpose::Test))?;
+    phases.time("agent", || agent::build(workspace, Profile::Release))?;
 
     let skips = workspace.target().join("skipped-tests.txt");
     fs::write(&skips, "").with_context(|| format!("writing {}", skips.display()))?;
-    let suite = || {
+    let suite = |targets: &[&str]| {
         let mut cargo = toolchain::cargo();
         cargo
-            .args(["test", "--no-fail-fast"])
+            .args(["test", "--workspace", "--no-fail-fast"])
+            .args(targets)
             .current_dir(workspace.root())
             .env("VIGIE_SKIPPED", &skips)
             .env("VIGIE_BIN", workspace.agent())
@@ -50,21 +60,29 @@ pub(crate) fn task(workspace: &Workspace, args: &Args) -> Result<()> {
         cargo
     };
     let mut summary = Summary::default();
-    if !args.end_to_end {
-        let mut cargo = suite();
-        cargo.args(["--workspace", "--exclude", END_TO_END, "--"]).args(&args.filter);
-        stream(&mut cargo, &mut summary)?;
+    if args.end_to_end {
+        let mut build = suite(&END_TO_END);
+        phases.time("compiling tests", || command::run(build.arg("--no-run")))?;
+    } else {
+        let mut build = suite(&[]);
+        phases.time("compiling tests", || command::run(build.arg("--no-run")))?;
+        let mut unit = suite(&UNIT);
+        unit.arg("--").args(&args.filter);
+        phases.time("unit tests", || stream(&mut unit, &mut summary))?;
+        let mut examples = suite(&["--doc"]);
+        examples.arg("--").args(&args.filter);
+        phases.time("examples in the documentation", || stream(&mut examples, &mut summary))?;
     }
-    let mut cargo = suite();
-    cargo.args(["--package", END_TO_END, "--", "--test-threads=1"]).args(&args.filter);
-    stream(&mut cargo, &mut summary)?;
+    let mut end_to_end = suite(&END_TO_END);
+    end_to_end.args(["--", "--test-threads=1"]).args(&args.filter);
+    phases.time("end-to-end tests", || stream(&mut end_to_end, &mut summary))?;
 
     let skipped = fs::read_to_string(&skips).with_context(|| format!("{}", skips.display()))?;
     summary.add_skipped(&skipped);
     if missing > 0 {
         println!("set-up is incomplete, see the first lines: {missing} step(s) could not be done");
     }
-    print!("\n{summary}");
+    print!("\ntime: {phases}\n{summary}");
     if summary.failed() > 0 {
         bail!("tests failed");
     }

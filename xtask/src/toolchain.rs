@@ -76,8 +76,34 @@ impl Toolchain {
 }
 
 /// The cargo that started this xtask, else the one on `PATH`.
+///
+/// It gets the environment that this xtask's caller has, not what `cargo run` put into it about the
+/// xtask package: build scripts of dependencies ask to be run again when such a variable changes
+/// (ring does), so that the builds of xtask and those by hand would undo each other.
 pub(crate) fn cargo() -> Command {
-    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        if is_about_a_package(&name.to_string_lossy()) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
+/// Whether cargo sets this variable for the program that it runs, to tell it about its package; see
+/// "Environment variables Cargo sets for crates" in the Cargo book.
+fn is_about_a_package(variable: &str) -> bool {
+    const NAMES: [&str; 5] = [
+        "CARGO_BIN_NAME",
+        "CARGO_CRATE_NAME",
+        "CARGO_PRIMARY_PACKAGE",
+        "CARGO_TARGET_TMPDIR",
+        "OUT_DIR",
+    ];
+    NAMES.contains(&variable)
+        || ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_"]
+            .iter()
+            .any(|start| variable.starts_with(start))
 }
 
 fn prepend(folder: &Path, rest: Option<OsString>) -> OsString {
@@ -107,6 +133,16 @@ mod tests {
     #[test]
     fn a_rustc_without_llvm_is_refused() {
         assert!(Toolchain::parse("release: 1.95.0\n", "/toolchain").is_err());
+    }
+
+    #[test]
+    fn only_what_is_about_a_package_is_removed() {
+        for name in ["CARGO_PKG_NAME", "CARGO_PKG_VERSION_MAJOR", "CARGO_MANIFEST_DIR", "OUT_DIR"] {
+            assert!(is_about_a_package(name), "{name}");
+        }
+        for name in ["CARGO", "CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_NET_OFFLINE", "RUSTFLAGS"] {
+            assert!(!is_about_a_package(name), "{name}");
+        }
     }
 
     #[test]

@@ -197,3 +197,80 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     let bytes = bytes.get(at..at.checked_add(4)?)?;
     Some(u32::from_ne_bytes(bytes.try_into().ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Raw BTF of types (name, kind, size or type, members as name, type, bit offset).
+    fn raw(types: &[(&str, u32, u32, &[(&str, u32, u32)])]) -> Vec<u8> {
+        let mut strings = vec![0u8];
+        let mut name = |text: &str| {
+            if text.is_empty() {
+                return 0;
+            }
+            let at = u32::try_from(strings.len()).unwrap();
+            strings.extend(text.bytes().chain([0]));
+            at
+        };
+        let mut body: Vec<u32> = Vec::new();
+        for (text, kind, size, members) in types {
+            let count = u32::try_from(members.len()).unwrap();
+            body.extend([name(text), kind << 24 | count, *size]);
+            if *kind == kind::INT {
+                body.push(32);
+            }
+            for (text, id, bits) in *members {
+                body.extend([name(text), *id, *bits]);
+            }
+        }
+        let length = u32::try_from(body.len() * 4).unwrap();
+        let header = [0x0001_eb9f, 24, 0, length, length, u32::try_from(strings.len()).unwrap()];
+        let words = header.into_iter().chain(body).flat_map(u32::to_ne_bytes);
+        words.chain(strings).collect()
+    }
+
+    #[test]
+    fn offsets_lead_through_nested_and_anonymous_members() {
+        let btf = Btf::parse(raw(&[
+            ("u32", kind::INT, 4, &[]),
+            ("", kind::UNION, 4, &[("x", 1, 0), ("y", 1, 0)]),
+            ("inner", kind::STRUCT, 8, &[("a", 1, 0), ("b", 1, 32)]),
+            ("inner_t", kind::TYPEDEF, 3, &[]),
+            ("outer", kind::STRUCT, 24, &[("first", 1, 0), ("", 2, 64), ("in", 4, 128)]),
+        ]))
+        .unwrap();
+        let check = |path: &str, expected: Option<u32>| {
+            assert_eq!(btf.offset_of(path).ok(), expected, "{path}");
+        };
+        check("outer.first", Some(0));
+        check("outer.x", Some(8));
+        check("outer.y", Some(8));
+        check("outer.in", Some(16));
+        check("outer.in.b", Some(20));
+        check("outer.missing", None);
+        check("nothing.first", None);
+        assert!(btf.has_typedef("inner_t") && !btf.has_typedef("inner"));
+    }
+
+    #[test]
+    fn damage_is_an_error() {
+        let good = raw(&[("u32", kind::INT, 4, &[])]);
+        assert!(matches!(Btf::parse(Vec::new()), Err(BtfError::Damaged(_))));
+        assert!(matches!(Btf::parse(vec![0; 64]), Err(BtfError::Damaged(_))));
+        for length in 0..good.len() {
+            // Short of a panic, anything will do.
+            drop(Btf::parse(good.get(..length).unwrap().to_vec()));
+        }
+    }
+
+    #[test]
+    fn the_running_kernel_has_every_offset() {
+        let Ok(btf) = Btf::of_running_kernel() else { return };
+        let offsets = super::super::offsets::resolve(&btf).unwrap();
+        // The same from 5.10 to 7.2.
+        assert_eq!(offsets.socket_sk, 24);
+        assert_eq!(btf.offset_of("msghdr.msg_iter").unwrap(), 16);
+        assert_eq!(btf.offset_of("iov_iter.nr_segs").unwrap(), 32);
+    }
+}

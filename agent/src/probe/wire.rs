@@ -230,6 +230,77 @@ fn exec(record: &record::Exec) -> Exec {
 mod tests {
     use super::*;
 
+    /// The bytes of a record as the kernel writes them, and a payload.
+    fn bytes<T: Record>(record: &T, payload: &[u8]) -> Vec<u8> {
+        // SAFETY: integers and arrays of integers only, all initialised.
+        let head = unsafe {
+            std::slice::from_raw_parts(std::ptr::from_ref(record).cast::<u8>(), size_of::<T>())
+        };
+        [head, payload].concat()
+    }
+
+    fn header() -> record::Data {
+        record::Data {
+            kind: Kind::Data as u32,
+            direction: 1,
+            class: 2,
+            flags: data_flags::TURN,
+            connection: 7,
+            enter_ns: 10,
+            exit_ns: 20,
+            position: 100,
+            length: 10,
+            head: 3,
+            tail: 2,
+            tgid: 4,
+            tid: 5,
+            process_start_ns: 6,
+            ..record::Data::default()
+        }
+    }
+
+    #[test]
+    fn data_with_head_and_tail() {
+        // Records come in size classes: what follows head and tail is left over.
+        let bytes = bytes(&header(), b"abcde-left-over");
+        let Some(Event::Data(data)) = decode(&bytes) else { panic!("no data") };
+        assert_eq!((data.head.as_ref(), data.tail.as_ref()), (&b"abc"[..], &b"de"[..]));
+        assert_eq!((data.direction, data.class), (Direction::Sent, Class::Http1Client));
+        assert_eq!((data.position, data.length, data.turn, data.continues), (100, 10, true, true));
+        assert_eq!(data.unit.process, ProcessKey { pid: 4, start_ns: 6 });
+    }
+
+    #[test]
+    fn what_is_cut_short_or_unknown_is_no_event() {
+        let whole = bytes(&header(), b"abcde");
+        for length in 0..whole.len() {
+            assert_eq!(decode(whole.get(..length).unwrap()), None, "{length} bytes");
+        }
+        assert_eq!(decode(&[9, 0, 0, 0, 0, 0, 0, 0]), None);
+    }
+
+    #[test]
+    fn only_what_names_the_process_is_kept_of_its_environment() {
+        let payload = b"SECRET=x\0OTEL_SERVICE_NAME=shop\0XOTEL_RESOURCE_ATTRIBUTES=no\0";
+        let record = record::Environment {
+            kind: Kind::Environment as u32,
+            tgid: 1,
+            length: u32::try_from(payload.len()).unwrap(),
+            ..record::Environment::default()
+        };
+        let bytes = bytes(&record, payload);
+        let Some(Event::Environment(found)) = decode(&bytes) else { panic!("no environment") };
+        assert_eq!(found.service_name.as_deref(), Some("shop"));
+        assert_eq!(found.resource_attributes, None);
+    }
+
+    #[test]
+    fn names_of_unix_sockets() {
+        assert_eq!(unix_path(b"/run/x.sock\0"), "/run/x.sock");
+        assert_eq!(unix_path(b"\0abstract"), "@abstract");
+        assert_eq!(unix_path(b""), "");
+    }
+
     #[test]
     fn a_unix_socket_is_never_older() {
         let check = |family: u16, flags: u32, expected: bool| {

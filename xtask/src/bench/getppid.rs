@@ -1,4 +1,8 @@
 //! `overhead/getppid…`: what a system call that vigie has no interest in costs more while it runs.
+//!
+//! The call is one of the cheapest there are, so the figure is the price of the probes alone. A run
+//! is several batches of which the quickest counts: what disturbs a batch only ever makes it
+//! slower.
 
 use std::hint::black_box;
 use std::os::unix::process::parent_id;
@@ -9,12 +13,11 @@ use anyhow::{Context as _, Result};
 use super::Bench;
 use super::agent::{Agent, Unwatched};
 use super::report::Outcome;
-use super::statistics::median;
+use super::rounds::{self, Round};
 
-/// Calls of one batch: a few tenths of a second.
-const CALLS: u32 = 1_000_000;
-/// Batches of one run. The quickest counts: what disturbs a batch only ever makes it slower.
-const BATCHES: u32 = 5;
+/// Calls of one batch: a few milliseconds, so that some batches fall between the disturbances.
+const CALLS: u32 = 20_000;
+const BATCHES: u32 = 250;
 
 /// Whether the agent watches the process that calls, which is this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,18 +33,25 @@ pub(super) fn measure(bench: &Bench, name: &'static str, caller: Caller) -> Resu
         Caller::Watched => Unwatched(&[]),
     };
     run();
-    let mut pairs = Vec::new();
+    let mut rounds = Vec::new();
     let mut resident = 0;
-    for pair in 0..bench.runs {
-        let bare = run();
-        let agent = Agent::start(bench, unwatched, None)?;
-        let with = run();
-        resident = resident.max(agent.memory()?.resident);
-        agent.stop()?;
-        eprintln!("bench:   pair {}: {bare:.1} -> {with:.1} ns/call", pair + 1);
-        pairs.push((bare, with));
+    for number in 0..bench.runs {
+        let round = rounds::round(
+            bench,
+            number,
+            || Ok(run()),
+            || {
+                let agent = Agent::start(bench, unwatched, None)?;
+                let with = run();
+                resident = resident.max(agent.memory()?.resident);
+                agent.stop()?;
+                Ok(with)
+            },
+        )?;
+        eprintln!("bench:   round {}: {} ns/call", number + 1, round.shown(1));
+        rounds.push(round);
     }
-    outcome(name, &pairs, resident).context("no runs")
+    outcome(name, &rounds, resident).context("no runs")
 }
 
 /// Nanoseconds per call, of the quickest batch.
@@ -58,24 +68,11 @@ fn batch() -> f64 {
     start.elapsed().as_secs_f64() * 1e9 / f64::from(CALLS)
 }
 
-fn outcome(name: &'static str, pairs: &[(f64, f64)], resident: u64) -> Option<Outcome> {
+fn outcome(name: &'static str, rounds: &[Round<f64, f64>], resident: u64) -> Option<Outcome> {
     Some(Outcome {
-        name,
-        bare: median(pairs.iter().map(|&(bare, _)| bare))?,
-        with: median(pairs.iter().map(|&(_, with)| with))?,
-        ratio: median(pairs.iter().map(|&(bare, with)| with / bare))?,
-        unit: "ns/call",
-        runs: pairs.len(),
-        ratios: pairs.iter().map(|&(bare, with)| with / bare).collect(),
-        agent_cpu_s_per_million: None,
+        added: rounds::subtract(rounds),
+        figure: Some(format!("minimum over {BATCHES} batches in each run")),
         agent_rss_bytes: Some(resident),
-        agent_rss_peak_bytes: None,
-        receiver: None,
-        receiver_cpu_s_per_million: None,
-        records_dropped: None,
-        requests: None,
-        bare_p99_s: None,
-        with_p99_s: None,
-        added: median(pairs.iter().map(|&(bare, with)| with - bare)),
+        ..Outcome::new(name, "ns/call", rounds::compare(rounds)?)
     })
 }

@@ -13,6 +13,7 @@ use super::agent::{Agent, Unwatched};
 use super::nginx::Nginx;
 use super::receiver::{Kind, Receiver};
 use super::report::{Outcome, Requests};
+use super::rounds::{self, Round};
 use super::statistics::median;
 use super::{Bench, prometheus, wrk};
 
@@ -69,27 +70,33 @@ pub(super) fn measure(bench: &Bench, name: &'static str, mode: Mode) -> Result<O
     };
     let load = |length| wrk::run(&nginx.url(), bench.connections, length);
     load(WARM_UP)?;
-    let mut pairs = Vec::new();
-    for run in 0..bench.runs {
-        // Each first in every other pair: a machine that slows down favours neither.
-        let (bare, watched) = if run % 2 == 0 {
-            let bare = load(bench.length)?;
-            (bare, watched_run(bench, mode, &nginx, receiver.as_ref())?)
-        } else {
-            let watched = watched_run(bench, mode, &nginx, receiver.as_ref())?;
-            (load(bench.length)?, watched)
-        };
+    let mut rounds = Vec::new();
+    for number in 0..bench.runs {
+        let round = rounds::round(
+            bench,
+            number,
+            || load(bench.length),
+            || watched_run(bench, mode, &nginx, receiver.as_ref()),
+        )?;
         eprintln!(
-            "bench:   pair {}: {:.0} -> {:.0} requests/s, agent {:.2} s CPU",
-            run + 1,
-            bare.rate,
-            watched.load.rate,
-            watched.agent_cpu
+            "bench:   round {}: {} requests/s, agent {:.2} s CPU",
+            number + 1,
+            rates(&round).shown(0),
+            round.watched.agent_cpu
         );
-        pairs.push((bare, watched));
+        rounds.push(round);
     }
     let receiver = receiver.map(|_| bench.receiver);
-    outcome(name, receiver, &pairs).context("no runs")
+    outcome(name, receiver, &rounds).context("no runs")
+}
+
+/// Throughputs of a round, in requests per second.
+fn rates(round: &Round<wrk::Run, Watched>) -> Round<f64, f64> {
+    Round {
+        bare: round.bare.rate,
+        reference: round.reference.map(|run| run.rate),
+        watched: round.watched.load.rate,
+    }
 }
 
 fn watched_run(
@@ -145,19 +152,13 @@ fn counted(metrics: &str) -> Option<f64> {
 fn outcome(
     name: &'static str,
     receiver: Option<Kind>,
-    pairs: &[(wrk::Run, Watched)],
+    rounds: &[Round<wrk::Run, Watched>],
 ) -> Option<Outcome> {
     let per_million = |seconds: f64, run: &Watched| seconds * 1e6 / run.load.requests as f64;
-    let watched = || pairs.iter().map(|(_, watched)| watched);
+    let watched = || rounds.iter().map(|round| &round.watched);
     let counts: Option<Vec<f64>> = watched().map(|run| run.counted).collect();
+    let rates: Vec<Round<f64, f64>> = rounds.iter().map(rates).collect();
     Some(Outcome {
-        name,
-        bare: median(pairs.iter().map(|(bare, _)| bare.rate))?,
-        with: median(watched().map(|run| run.load.rate))?,
-        ratio: median(pairs.iter().map(|(bare, run)| run.load.rate / bare.rate))?,
-        unit: "requests/s",
-        runs: pairs.len(),
-        ratios: pairs.iter().map(|(bare, run)| run.load.rate / bare.rate).collect(),
         agent_cpu_s_per_million: median(watched().map(|run| per_million(run.agent_cpu, run))),
         agent_rss_bytes: watched().map(|run| run.resident).max(),
         agent_rss_peak_bytes: watched().map(|run| run.peak).max(),
@@ -171,8 +172,8 @@ fn outcome(
             served: watched().map(|run| run.served).sum(),
             counted: counts.map(|counts| counts.iter().sum()),
         }),
-        bare_p99_s: median(pairs.iter().map(|(bare, _)| bare.p99)),
+        bare_p99_s: median(rounds.iter().map(|round| round.bare.p99)),
         with_p99_s: median(watched().map(|run| run.load.p99)),
-        added: None,
+        ..Outcome::new(name, "requests/s", rounds::compare(&rates)?)
     })
 }
