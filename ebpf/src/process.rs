@@ -50,7 +50,8 @@ fn first_sight(tgid: u32) -> Option<u64> {
 /// Whether user space has yet to look who this process is; says so once.
 #[inline(always)]
 pub(crate) fn introduce(tgid: u32) -> bool {
-    let Some(entry) = PROCESSES.get_ptr_mut(tgid) else { return true };
+    // No entry means a full table: nothing would tell the second connection from the first.
+    let Some(entry) = PROCESSES.get_ptr_mut(tgid) else { return false };
     // SAFETY: map values stay valid while the program runs; two threads at once cost one wake-up.
     let flags = unsafe { &mut (*entry).flags };
     let first = *flags & process_flags::INTRODUCED == 0;

@@ -202,8 +202,13 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// Raw BTF of types (name, kind, size or type, members as name, type, bit offset).
-    fn raw(types: &[(&str, u32, u32, &[(&str, u32, u32)])]) -> Vec<u8> {
+    /// Name, type and bit offset of a member.
+    type Member<'a> = (&'a str, u32, u32);
+    /// Name, kind, size or type, and members.
+    type Type<'a> = (&'a str, u32, u32, &'a [Member<'a>]);
+
+    /// Raw BTF of types.
+    fn raw(types: &[Type<'_>]) -> Vec<u8> {
         let mut strings = vec![0u8];
         let mut name = |text: &str| {
             if text.is_empty() {
