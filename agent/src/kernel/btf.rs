@@ -202,8 +202,11 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// Raw BTF of types (name, kind, size or type, members as name, type, bit offset).
-    fn raw(types: &[(&str, u32, u32, &[(&str, u32, u32)])]) -> Vec<u8> {
+    /// Name, kind, size or type, members as name, type, bit offset.
+    type Type<'a> = (&'a str, u32, u32, &'a [(&'a str, u32, u32)]);
+
+    /// Raw BTF of types.
+    fn raw(types: &[Type<'_>]) -> Vec<u8> {
         let mut strings = vec![0u8];
         let mut name = |text: &str| {
             if text.is_empty() {
