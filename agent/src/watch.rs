@@ -283,7 +283,8 @@ impl Rounds {
         published.figures = self.pipeline.figures();
         published.undecodable = self.reader.undecodable;
         published.processes = self.identities.stats();
-        if let Some(cost) = cost {
+        // Programs that are detached tell nothing any more: what they told last stays.
+        if let Some(cost) = cost.filter(|cost| !cost.is_empty()) {
             published.cost = cost;
         }
     }

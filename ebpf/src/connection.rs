@@ -153,7 +153,12 @@ fn first_sight(
     } else {
         new.from_start = u8::from(at_start(socket.sock, direction, length));
     }
-    if CONNECTIONS.insert(socket.sock, &*new, 0).is_err() {
+    #[expect(
+        clippy::needless_borrows_for_generic_args,
+        reason = "by value it would be copied to the stack, which has 512 bytes"
+    )]
+    let inserted = CONNECTIONS.insert(socket.sock, &*new, 0);
+    if inserted.is_err() {
         count(Counter::LostConnectionsFull, 1);
         return None;
     }

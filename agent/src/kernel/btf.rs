@@ -202,10 +202,8 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// Name, type and bit offset of a member.
-    type Member<'a> = (&'a str, u32, u32);
-    /// Name, kind, size or type, and members.
-    type Type<'a> = (&'a str, u32, u32, &'a [Member<'a>]);
+    /// Name, kind, size or type, members as name, type, bit offset.
+    type Type<'a> = (&'a str, u32, u32, &'a [(&'a str, u32, u32)]);
 
     /// Raw BTF of types.
     fn raw(types: &[Type<'_>]) -> Vec<u8> {

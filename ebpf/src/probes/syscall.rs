@@ -181,7 +181,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         let several = kind == kind::RECVMMSG || kind == kind::SENDMMSG;
         let mut fd = fd;
         let mut direction = direction;
-        if kind >= kind::RECVMSG && kind <= kind::RECVMMSG
+        if (kind::RECVMSG..=kind::RECVMMSG).contains(&kind)
             || kind == kind::SENDMSG
             || kind == kind::SENDMMSG
         {

@@ -1,5 +1,5 @@
 //! The rows. Options belong to the row's client; see `tests/workloads/client.py` for those of
-//! [`Client::Raw`] and `scripted_server.py` for what the first part of a path does.
+//! [`Raw`] and `scripted_server.py` for what the first part of a path does.
 
 use super::Client::{Ab, Curl, HttpClient, Node, Raw, Wire, Wrk};
 use super::Outcome::{Cut, Unanswered, Whole};
