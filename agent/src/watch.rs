@@ -239,6 +239,8 @@ impl Rounds {
             self.maintained_ns = now;
             self.clock = Clock::read();
             self.identities.expire(now);
+            let counts = self.probes.counters.read();
+            self.probes.control.sweep(&counts, now);
             self.take_over();
         }
         if taken > 0 || maintain {

@@ -3,6 +3,7 @@
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, generated::bpf_ktime_get_ns};
 use vigie_common::{
     counter::Counter,
+    policy::CONNECTION_LAYOUT,
     record::{Class, Direction},
 };
 
@@ -10,6 +11,7 @@ use crate::{
     kernel::read,
     maps::{CONNECTIONS, NEXT_CONNECTION, SCRATCH, count},
     params::{offset, setting},
+    segment,
     socket::{self, Socket},
 };
 
@@ -54,10 +56,16 @@ pub(crate) struct Connection {
     pub(crate) reserved: u16,
 }
 
+const _: () = assert!(
+    size_of::<Connection>() == CONNECTION_LAYOUT.0
+        && core::mem::offset_of!(Connection, last_ns) == CONNECTION_LAYOUT.1
+);
+
 pub(crate) const AF_UNIX: u16 = 1;
 pub(crate) const AF_INET: u16 = 2;
 pub(crate) const AF_INET6: u16 = 10;
 const SOCK_STREAM: u16 = 1;
+const IPPROTO_TCP: u16 = 6;
 
 impl Connection {
     /// The half of a direction.
@@ -119,6 +127,9 @@ fn first_sight(
     length: u64,
 ) -> Option<&'static mut Connection> {
     let family: u16 = read(socket.sock, offset!(sock_family))?;
+    if !may_be_of_interest(socket.sock, family) {
+        return None;
+    }
     let scratch = SCRATCH.get_ptr_mut(0)?;
     // SAFETY: the scratch belongs to this CPU, and every field is plain data.
     let new = unsafe { &mut *scratch };
@@ -140,19 +151,11 @@ fn first_sight(
     new.undecided = 0;
     new.last_direction = 0;
     new.announced = 0;
-    new.from_start = 0;
+    // Of a unix socket nothing tells how much went by before; the bytes themselves must do.
+    new.from_start = u8::from(family != AF_UNIX && at_start(socket.sock, direction, length));
     new.family = family;
     new.reserved = 0;
     new.class = Class::Unknown as u8;
-    let kind: u16 = read(socket.sock, offset!(sock_type))?;
-    if kind != SOCK_STREAM || !matches!(family, AF_UNIX | AF_INET | AF_INET6) {
-        new.class = Class::Uninteresting as u8;
-    } else if family == AF_UNIX {
-        // Nothing tells how much went by before; the bytes themselves must do.
-        new.from_start = 0;
-    } else {
-        new.from_start = u8::from(at_start(socket.sock, direction, length));
-    }
     #[expect(
         clippy::needless_borrows_for_generic_args,
         reason = "by value it would be copied to the stack, which has 512 bytes"
@@ -169,6 +172,23 @@ fn first_sight(
 }
 
 const ZERO: Half = Half { position: 0, pending: 0, pending_ns: 0, pending_length: 0, budget: 0 };
+
+/// Whether a socket that is not known gets an entry.
+///
+/// Only what leaves the table again by itself does: TCP, whose end is reported, and unix stream
+/// sockets on which a message begins that may be of a known protocol. Everything else (datagrams,
+/// netlink, a database's unix socket) is looked at again at its next call.
+#[inline(always)]
+fn may_be_of_interest(sock: u64, family: u16) -> bool {
+    if read::<u16>(sock, offset!(sock_type)) != Some(SOCK_STREAM) {
+        return false;
+    }
+    match family {
+        AF_INET | AF_INET6 => read::<u16>(sock, offset!(sock_protocol)) == Some(IPPROTO_TCP),
+        AF_UNIX => segment::may_begin_message(),
+        _ => false,
+    }
+}
 
 /// Whether `length` bytes in `direction` are the first that ever went over this TCP socket.
 #[inline(always)]

@@ -433,6 +433,18 @@ fn begins_message(work: &mut Work) -> bool {
     work.first_length == 8 && matches!(vigie_classify(work.first, 8), REQUEST | RESPONSE)
 }
 
+/// Whether the call in [`Work`] may be the beginning of a message of a known protocol.
+#[inline(always)]
+pub(crate) fn may_begin_message() -> bool {
+    vigie_first_bytes(0);
+    let Some(work) = work() else { return false };
+    work.first_length > 0
+        && matches!(
+            vigie_classify(work.first, u64::from(work.first_length)),
+            UNDECIDED | REQUEST | RESPONSE
+        )
+}
+
 /// Position below which bytes need not be copied; `u64::MAX` when none need be any more.
 #[inline(always)]
 fn hint(id: u64, direction: Direction) -> u64 {

@@ -34,6 +34,7 @@ pub fn resolve(btf: &Btf) -> Result<Offsets, BtfError> {
         socket_sk: at("socket.sk")?,
         sock_family: at("sock.__sk_common.skc_family")?,
         sock_type: at("sock.sk_type")?,
+        sock_protocol: at("sock.sk_protocol")?,
         sock_err: at("sock.sk_err")?,
         sock_net: at("sock.__sk_common.skc_net.net")?,
         sock_daddr: at("sock.__sk_common.skc_daddr")?,

@@ -9,14 +9,17 @@ use aya::maps::{Array, HashMap, MapData, MapError, RingBuf};
 use aya::programs::{BtfTracePoint, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
+use vigie_common::counter::Counter;
 use vigie_common::params::{Params, Settings};
-use vigie_common::policy::{HINT_SLOTS, Hint, ProcessEntry, ProcessPolicy, process_flags};
+use vigie_common::policy::{
+    CONNECTION_LAYOUT, HINT_SLOTS, Hint, ProcessEntry, ProcessPolicy, process_flags,
+};
 use vigie_common::record::RINGS;
 
 use super::cost::{Meter, ProgramCost};
-use super::counters::Counters;
+use super::counters::{Counters, Counts};
 use super::wire::{Value, params_bytes};
-use crate::event::{ConnectionId, Direction, ProcessKey};
+use crate::event::{ConnectionId, Direction, MonoNs, ProcessKey};
 use crate::kernel::btf::{Btf, BtfError};
 use crate::kernel::{offsets, symbols};
 use crate::protocol::Advice;
@@ -163,11 +166,38 @@ impl Probes {
 
 /// What user space tells the programs while they run.
 pub struct Control {
+    connections: HashMap<MapData, u64, [u8; CONNECTION_LAYOUT.0]>,
+    max_connections: u64,
+    swept: u64,
     hints: Array<MapData, Value<Hint>>,
     processes: HashMap<MapData, u32, Value<ProcessEntry>>,
 }
 
+/// A connection may be forgotten after so many nanoseconds without use.
+const SWEEP_IDLE_NS: u64 = 900_000_000_000;
+
 impl Control {
+    /// Makes room in the kernel's table when it is more than half full: forgets connections that
+    /// were not used for long. TCP connections leave by themselves when they end; a unix socket
+    /// whose process was killed does not. One that is used again is seen as a new one.
+    pub fn sweep(&mut self, counts: &Counts, now: MonoNs) {
+        let left = counts.get(Counter::ConnectionsClosed) + self.swept;
+        let used = counts.get(Counter::ConnectionsOpened).saturating_sub(left);
+        if used <= self.max_connections / 2 {
+            return;
+        }
+        let is_idle = |value: &[u8; CONNECTION_LAYOUT.0]| {
+            let last = value.get(CONNECTION_LAYOUT.1..).and_then(|rest| rest.first_chunk::<8>());
+            last.is_some_and(|last| now.saturating_sub(u64::from_ne_bytes(*last)) > SWEEP_IDLE_NS)
+        };
+        let entries = self.connections.iter().filter_map(Result::ok);
+        let idle: Vec<u64> =
+            entries.filter(|(_, value)| is_idle(value)).map(|(key, _)| key).collect();
+        for key in idle {
+            self.swept += u64::from(self.connections.remove(&key).is_ok());
+        }
+    }
+
     /// Sets whether a process, and those that it makes, are watched.
     pub fn set_policy(&mut self, process: ProcessKey, watch: bool) -> Result<(), PolicyError> {
         let policy = if watch { ProcessPolicy::Watch } else { ProcessPolicy::Ignore };
@@ -248,12 +278,20 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
     let hints = Array::try_from(take(&mut ebpf, "HINTS")?).map_err(|s| unusable("HINTS", s))?;
     let processes =
         HashMap::try_from(take(&mut ebpf, "PROCESSES")?).map_err(|s| unusable("PROCESSES", s))?;
+    let connections = HashMap::try_from(take(&mut ebpf, "CONNECTIONS")?)
+        .map_err(|s| unusable("CONNECTIONS", s))?;
     let statuses = attach_all(&mut ebpf, &btf)?;
     Ok(Probes {
         statuses,
         rings: taken,
         counters: Arc::new(Counters(counters)),
-        control: Control { hints, processes },
+        control: Control {
+            connections,
+            max_connections: u64::from(options.max_connections),
+            swept: 0,
+            hints,
+            processes,
+        },
         ebpf,
     })
 }

@@ -28,6 +28,7 @@ pub struct Offsets {
     pub socket_sk: u32,
     pub sock_family: u32,
     pub sock_type: u32,
+    pub sock_protocol: u32,
     pub sock_err: u32,
     pub sock_net: u32,
     pub sock_daddr: u32,

@@ -48,5 +48,9 @@ pub struct Hint {
     pub ignore: u64,
 }
 
+/// Size of the kernel's entry of a connection, and the byte offset of the time of its last use in
+/// it: all that user space needs to forget what was not used for long.
+pub const CONNECTION_LAYOUT: (usize, usize) = (104, 16);
+
 /// Number of slots in `HINTS`, a power of two.
 pub const HINT_SLOTS: u32 = 8192;
