@@ -54,6 +54,9 @@ const METER_PAUSE: Duration = Duration::from_secs(1);
 /// How often it is looked whether the time is over or the command has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// How long a command has to end by itself after a signal that may have gone to it, too.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// After the command's end its last bytes may still be on their way to their readers.
 const SETTLE: Duration = Duration::from_millis(100);
 
@@ -117,7 +120,8 @@ fn spawn(command: &[String]) -> Result<Child, Failure> {
     })
 }
 
-/// Waits for the command. An interruption went to it as well, as both are on one terminal.
+/// Waits for the command. What ends vigie ends the command: from a terminal the signal went to both,
+/// else it is passed on.
 fn attend(
     mut child: Child,
     interrupted: &AtomicBool,
@@ -125,6 +129,8 @@ fn attend(
 ) -> Result<i32, Failure> {
     let begun = Instant::now();
     let mut progress = Progress::new();
+    let mut asked_to_end: Option<Instant> = None;
+    let mut passed_on = false;
     loop {
         let ended = child.try_wait().map_err(|error| {
             Failure::failed(format!("cannot wait for the command: {error}"), "please report this")
@@ -136,8 +142,14 @@ fn attend(
             let by_signal = std::os::unix::process::ExitStatusExt::signal(&status);
             return Ok(status.code().or(by_signal.map(|signal| 128 + signal)).unwrap_or(1));
         }
-        if interrupted.load(Ordering::Relaxed) && begun.elapsed() > LOOK_EVERY {
-            tracing::debug!("interrupted; waiting for the command to end");
+        if interrupted.load(Ordering::Relaxed) {
+            let asked = *asked_to_end.get_or_insert_with(Instant::now);
+            if !passed_on && asked.elapsed() >= GRACE {
+                passed_on = true;
+                let pid = rustix::process::Pid::from_child(&child);
+                // It may have ended in this moment, and then the next look says so.
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            }
         }
         progress.show(begun.elapsed(), None, store);
         std::thread::sleep(LOOK_EVERY);

@@ -268,7 +268,7 @@ mod tests {
         check("node|/srv/node_modules/.bin/next|start", "next");
         check("next-server (v14.1.0)", "next-server");
         check("node /srv/orders.js", "orders");
-        check("PM2 v5.3.0: God Daemon (/root/.pm2)", "PM2");
+        check("PM2 v5.3.0: God Daemon (/home/app/.pm2)", "PM2");
     }
 
     #[test]
