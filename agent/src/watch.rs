@@ -17,7 +17,7 @@ use crate::identities::Live;
 use crate::pipeline::{Figures, Pipeline};
 use crate::probe::cost::{Meter, ProgramCost};
 use crate::probe::counters::Counters;
-use crate::probe::load::{PolicyError, Probes, Status};
+use crate::probe::load::{PolicyError, Probes};
 use crate::probe::reader::Reader;
 use crate::span::route::Routes;
 
@@ -74,8 +74,6 @@ pub struct Watch {
     published: Arc<Mutex<Published>>,
     /// The kernel's counters.
     pub counters: Arc<Counters>,
-    /// What became of each probe.
-    pub statuses: Vec<Status>,
 }
 
 /// Why a watch could not begin or ended early.
@@ -107,7 +105,6 @@ impl Watch {
         } = parts;
         let reader = Reader::try_new(std::mem::take(&mut probes.rings))?;
         let counters = Arc::clone(&probes.counters);
-        let statuses = probes.statuses.clone();
         if parts.watch_children {
             // Children inherit it in the kernel; this process itself is never watched.
             let own = ProcessKey { pid: std::process::id(), start_ns: 0 };
@@ -140,7 +137,7 @@ impl Watch {
                 move || rounds.run(&stop, interval)
             })
             .map_err(WatchError::Thread)?;
-        Ok(Self { thread, stop, reload, published, counters, statuses })
+        Ok(Self { thread, stop, reload, published, counters })
     }
 
     /// What is known now.

@@ -111,11 +111,6 @@ impl Assembler {
         self.routes = routes;
     }
 
-    /// Exchanges that are held back.
-    pub fn held(&self) -> usize {
-        self.fresh.len() + self.settled.len()
-    }
-
     /// Ends of connections that found no room.
     pub fn refused_ends(&self) -> u64 {
         self.peers.refused

@@ -13,9 +13,6 @@ pub const TAIL_BYTES: usize = 64;
 /// Largest payload of one record. A longer segment is split over several records.
 pub const MAX_PAYLOAD: usize = 4096;
 
-/// Records that one segment is split over at most.
-pub const MAX_SLICES: usize = 16;
-
 /// Bytes of an environment that are kept at most.
 pub const MAX_ENVIRONMENT: usize = 16 * 1024;
 
