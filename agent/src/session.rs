@@ -18,9 +18,6 @@ use crate::span::assemble::Assembler;
 use crate::span::route::{RouteLimits, Routes, Unmatched};
 use crate::watch::{Parts, Recording, Watch, WatchError};
 
-/// The backend in use, as reports name it.
-pub const BACKEND: &str = "syscall";
-
 /// Why a watch could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
@@ -58,6 +55,8 @@ pub fn start(
     let capture = &config.capture;
     let routes = routes(config);
     let probes = load::load(&LoadOptions {
+        backend: capture.backend,
+        attach_all: false,
         ring_bytes: bytes(capture.ring_bytes.0),
         max_connections: capture.max_connections,
         max_processes: capture.max_processes,

@@ -15,10 +15,11 @@ use crate::event::stream::Writer;
 use crate::event::{Event, MonoNs, ProcessKey};
 use crate::identities::Live;
 use crate::pipeline::{Figures, Pipeline};
+use crate::probe::control::PolicyError;
 use crate::probe::cost::{Meter, ProgramCost};
 use crate::probe::counters::Counters;
-use crate::probe::load::{PolicyError, Probes};
 use crate::probe::reader::Reader;
+use crate::probe::{Backend, Probes};
 use crate::span::route::Routes;
 
 /// Where a recording goes.
@@ -74,6 +75,8 @@ pub struct Watch {
     published: Arc<Mutex<Published>>,
     /// The kernel's counters.
     pub counters: Arc<Counters>,
+    /// The hooks in use.
+    pub backend: Backend,
 }
 
 /// Why a watch could not begin or ended early.
@@ -104,7 +107,7 @@ impl Watch {
             mut probes, pipeline, mut identities, interval, meter_pause, recording, ..
         } = parts;
         let reader = Reader::try_new(std::mem::take(&mut probes.rings))?;
-        let counters = Arc::clone(&probes.counters);
+        let (counters, backend) = (Arc::clone(&probes.counters), probes.backend);
         if parts.watch_children {
             // Children inherit it in the kernel; this process itself is never watched.
             let own = ProcessKey { pid: std::process::id(), start_ns: 0 };
@@ -137,7 +140,7 @@ impl Watch {
                 move || rounds.run(&stop, interval)
             })
             .map_err(WatchError::Thread)?;
-        Ok(Self { thread, stop, reload, published, counters })
+        Ok(Self { thread, stop, reload, published, counters, backend })
     }
 
     /// What is known now.
@@ -230,6 +233,7 @@ impl Rounds {
         });
         self.record_identities()?;
         self.apply_policies();
+        self.probes.attach_needed();
         self.meter.tick();
         let maintain = now.saturating_sub(self.maintained_ns) >= MAINTAIN_EVERY_NS;
         if maintain {

@@ -6,9 +6,8 @@ use serde::Serialize;
 use super::{Code, Common, Failure};
 use crate::config::Overrides;
 use crate::kernel::machine::{Machine, NEEDED};
-use crate::probe::load::{self, LoadOptions};
+use crate::probe::load::{self, LoadError, LoadOptions};
 use crate::probe::{ProbeState, Status};
-use crate::session;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -57,6 +56,8 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
     let capture = &config.capture;
     let size = |size: u64| u32::try_from(size).unwrap_or(u32::MAX);
     let loaded = load::load(&LoadOptions {
+        backend: capture.backend,
+        attach_all: true,
         ring_bytes: size(capture.ring_bytes.0),
         max_connections: capture.max_connections,
         max_processes: capture.max_processes,
@@ -66,16 +67,8 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
     });
     let probes = match &loaded {
         Ok(probes) => probes.statuses.iter().map(probe).collect(),
-        Err(error) => load::names()
-            .map(|name| Probe {
-                name,
-                hook: load::HOOK,
-                state: "refused",
-                reason: Some(error.to_string()),
-                needs: needs(),
-                fallback: None,
-            })
-            .collect(),
+        Err(LoadError::NoBackend(refused)) => refused.iter().map(probe).collect(),
+        Err(_) => Vec::new(),
     };
     let findings = Findings {
         version: 1,
@@ -89,7 +82,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
             .filter(|capability| machine.has(*capability))
             .map(|capability| capability.name)
             .collect(),
-        backend: loaded.is_ok().then_some(session::BACKEND),
+        backend: loaded.as_ref().ok().map(|probes| probes.backend.name()),
         probes,
         features: features(loaded.is_ok()),
     };

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Endpoint, Glob, Listen, Period, RoutePattern, Size};
+use crate::probe::Choice;
 
 /// Configuration of vigie. Every key is optional.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -283,6 +284,8 @@ impl Default for Graph {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Capture {
+    /// Which hooks see the calls that move bytes.
+    pub backend: Choice,
     /// Bytes copied of each request, 1KiB to 64KiB. A head that is longer is flagged `truncated`.
     pub request_bytes: Size,
     /// Bytes copied of each response, 1KiB to 64KiB.
@@ -301,6 +304,7 @@ pub struct Capture {
 impl Default for Capture {
     fn default() -> Self {
         Self {
+            backend: Choice::Auto,
             request_bytes: Size(64 << 10),
             response_bytes: Size(16 << 10),
             ring_bytes: Size(4 << 20),

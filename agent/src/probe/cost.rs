@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 use aya::Ebpf;
 use aya::sys::{Stats, enable_stats};
 
-use super::load::PROBES;
-
 /// Cost of one program, estimated for the whole time from the windows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProgramCost {
@@ -76,18 +74,21 @@ impl Meter {
     }
 
     /// The cost so far. Programs that did not run in a window are left out.
-    pub(super) fn read(&self, ebpf: &Ebpf) -> Vec<ProgramCost> {
+    pub(super) fn read(
+        &self,
+        ebpf: &Ebpf,
+        programs: impl Iterator<Item = &'static str>,
+    ) -> Vec<ProgramCost> {
         let open = self.window.as_ref().map_or(Duration::ZERO, |(_, opened)| opened.elapsed());
         let measured = (self.measured + open).as_secs_f64();
         let share =
             if measured > 0.0 { self.started.elapsed().as_secs_f64() / measured } else { 0.0 };
-        PROBES
-            .iter()
-            .filter_map(|probe| {
-                let info = ebpf.program(probe.name)?.info().ok()?;
+        programs
+            .filter_map(|name| {
+                let info = ebpf.program(name)?.info().ok()?;
                 let (time, runs) = (info.run_time(), info.run_count());
                 (runs > 0).then(|| ProgramCost {
-                    name: probe.name,
+                    name,
                     ns_per_run: time.as_nanos() as f64 / runs as f64,
                     seconds: time.as_secs_f64() * share,
                 })

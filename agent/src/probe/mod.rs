@@ -3,6 +3,9 @@
 //!
 //! Only this module knows aya. Unsafe code is confined to [`wire`].
 
+mod attach;
+pub mod backend;
+pub mod control;
 pub mod cost;
 pub mod counters;
 pub mod load;
@@ -11,6 +14,7 @@ mod log;
 pub mod reader;
 mod wire;
 
+pub use backend::{Backend, Choice};
 pub use load::{LoadError, ProbeState, Probes, Status};
 
 #[cfg(test)]
