@@ -66,7 +66,7 @@ pub(crate) const AF_UNIX: u16 = 1;
 pub(crate) const AF_INET: u16 = 2;
 pub(crate) const AF_INET6: u16 = 10;
 /// The states from here on, with one exception (LISTEN), follow a FIN of the peer.
-const TCP_CLOSE: u8 = 7;
+pub(crate) const TCP_CLOSE: u8 = 7;
 const SOCK_STREAM: u16 = 1;
 const IPPROTO_TCP: u16 = 6;
 

@@ -108,6 +108,7 @@ pub(crate) const GATHERED_ENTRIES: u64 = 8;
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn vigie_gather() -> u64 {
+    segment::vigie_pieces();
     let Some(work) = segment::work() else { return 0 };
     let ring = ring_of(work.header.connection);
     // SAFETY: `ring` is a ring.
@@ -119,18 +120,11 @@ pub extern "C" fn vigie_gather() -> u64 {
     }
     let record = record.cast::<Sized<{ 2 * GATHERED }>>();
     let mut copied = 0u32;
-    let mut entry = 0;
-    while entry < GATHERED_ENTRIES {
-        if entry >= work.source.entries || u64::from(copied) >= work.total {
-            break;
-        }
-        let vector = work.source.entry(entry);
-        entry += 1;
-        let Some([base, length]) = vector else { break };
+    let mut piece = 0;
+    while piece < GATHERED_ENTRIES as usize && u64::from(copied) < work.total {
+        let [base, length] = work.pieces[piece];
+        piece += 1;
         let length = length.min(work.total - u64::from(copied)) as u32;
-        if length == 0 {
-            continue;
-        }
         let (offset, length) = (clamp::<GATHERED>(copied), clamp::<GATHERED>(length));
         // SAFETY: offset and length are at most half of the payload each.
         let result = unsafe {

@@ -61,3 +61,9 @@ fn behind(message: u64, total: u64) -> Option<Source> {
         in_kernel: 1,
     })
 }
+
+/// Bytes that the iterator of a `struct msghdr` has still to go.
+#[inline(always)]
+pub(crate) fn remaining(message: u64) -> Option<u64> {
+    read(message, offset!(message_iterator) + offset!(iterator_count))
+}

@@ -126,6 +126,8 @@ pub(crate) struct Work {
     skipped_last: u64,
     /// Records that found no room.
     failed: u64,
+    /// Bases and lengths of the first iovec entries.
+    pub(crate) pieces: [[u64; 2]; emit::GATHERED_ENTRIES as usize],
     /// First bytes of the call, and how many they are.
     first: u64,
     first_length: u32,
@@ -289,35 +291,59 @@ pub extern "C" fn vigie_copy() -> u64 {
     work.skipped_end = 0;
     work.skipped_last = 0;
     let mut round = 0;
-    while round < MAX_ROUNDS {
+    while round < MAX_ROUNDS && vigie_round() != 0 {
         round += 1;
-        if work.remaining == 0 {
-            break;
-        }
-        if work.length == 0 {
-            if work.entry >= entries || entries >= Source::NONE {
-                break;
-            }
-            let Some([base, length]) = work.source.entry(work.entry) else {
-                count(Counter::LostUserMemory, 1);
-                break;
-            };
-            work.entry += 1;
-            work.base = base;
-            work.length = length.min(work.remaining);
-            continue;
-        }
-        if work.budget == 0 {
-            work.skipped += work.length;
-            work.skipped_end = work.base.wrapping_add(work.length);
-            work.skipped_last = work.length;
-            work.remaining -= work.length;
-            work.length = 0;
-            continue;
-        }
-        slice(work);
     }
     rest(work);
+    0
+}
+
+/// One round of the copy loop: the next iovec entry, or the next slice of the current one. Returns
+/// whether there may be another. A function of its own so that the verifier looks at it once, not
+/// once for each round.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_round() -> u64 {
+    let Some(work) = work() else { return 0 };
+    if work.remaining == 0 {
+        return 0;
+    }
+    if work.length == 0 {
+        if work.entry >= work.source.entries || work.source.entries >= Source::NONE {
+            return 0;
+        }
+        let Some([base, length]) = work.source.entry(work.entry) else {
+            count(Counter::LostUserMemory, 1);
+            return 0;
+        };
+        work.entry += 1;
+        work.base = base;
+        work.length = length.min(work.remaining);
+    } else if work.budget == 0 {
+        work.skipped += work.length;
+        work.skipped_end = work.base.wrapping_add(work.length);
+        work.skipped_last = work.length;
+        work.remaining -= work.length;
+        work.length = 0;
+    } else {
+        slice(work);
+    }
+    1
+}
+
+/// Reads the first iovec entries into [`Work`]; entries that there are not, or that cannot be read,
+/// are empty.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_pieces() -> u64 {
+    let Some(work) = work() else { return 0 };
+    let mut entry = 0;
+    while entry < work.pieces.len() {
+        let exists = (entry as u64) < work.source.entries;
+        work.pieces[entry] =
+            exists.then(|| work.source.entry(entry as u64)).flatten().unwrap_or_default();
+        entry += 1;
+    }
     0
 }
 

@@ -45,7 +45,11 @@ pub(super) fn load(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe) -> Result<(),
             <&mut FExit>::try_from(program).map_err(wrong)?.load(probe.function, btf)?;
         }
         Hook::Kprobe | Hook::Kretprobe => {
-            <&mut KProbe>::try_from(program).map_err(wrong)?.load()?;
+            // One program may serve several functions.
+            match <&mut KProbe>::try_from(program).map_err(wrong)?.load() {
+                Err(ProgramError::AlreadyLoaded) => {}
+                result => result?,
+            }
         }
     }
     Ok(())

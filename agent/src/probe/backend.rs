@@ -36,7 +36,7 @@ impl Backend {
         }
     }
 
-    /// Its programs, in the order of attaching: what ends connections before what begins them.
+    /// Its programs. Those that are required are attached first, each group in this order.
     pub(super) const fn probes(self) -> &'static [Probe] {
         match self {
             Self::SocketFentry => &FENTRY,
@@ -193,25 +193,23 @@ static FENTRY: [Probe; 12] = [
 const RETURN: Option<&str> = Some("time of return");
 
 /// Returns before entries: a call whose entry was seen is taken out when it returns.
-static KPROBE: [Probe; 18] = [
+static KPROBE: [Probe; 16] = [
     probe(Hook::Kprobe, "unix_release", "kprobe_unix_release", Need::Optional, Some("age")),
-    returns("inet_sendpage", "kretprobe_inet_sendpage", Need::Optional, None),
-    returns("tcp_splice_read", "kretprobe_tcp_splice_read", Need::Optional, LENGTHS),
-    returns("unix_stream_sendmsg", "kretprobe_unix_stream_sendmsg", Need::Optional, NO_UNIX),
-    returns("unix_stream_recvmsg", "kretprobe_unix_stream_recvmsg", Need::Optional, NO_UNIX),
-    returns("inet6_sendmsg", "kretprobe_inet6_sendmsg", Need::Optional, NO_IPV6),
-    returns("inet6_recvmsg", "kretprobe_inet6_recvmsg", Need::Optional, NO_IPV6),
-    returns("inet_sendmsg", "kretprobe_inet_sendmsg", Need::Required, None),
-    returns("inet_recvmsg", "kretprobe_inet_recvmsg", Need::Required, None),
-    entry("tcp_cleanup_rbuf", "kprobe_tcp_cleanup_rbuf", Need::Optional, Some("returns")),
+    returns("inet_sendpage", Need::Optional, None),
+    returns("tcp_splice_read", Need::Optional, LENGTHS),
+    returns("unix_stream_sendmsg", Need::Optional, NO_UNIX),
+    returns("unix_stream_recvmsg", Need::Optional, NO_UNIX),
+    returns("inet6_sendmsg", Need::Optional, NO_IPV6),
+    returns("inet_sendmsg", Need::Required, None),
+    entry("tcp_cleanup_rbuf", "kprobe_tcp_cleanup_rbuf", Need::Required, None),
     entry("inet_sendpage", "kprobe_inet_sendpage", Need::Optional, None),
     entry("tcp_splice_read", "kprobe_tcp_splice_read", Need::Optional, LENGTHS),
-    entry("unix_stream_sendmsg", "kprobe_unix_stream_sendmsg", Need::Optional, NO_UNIX),
-    entry("unix_stream_recvmsg", "kprobe_unix_stream_recvmsg", Need::Optional, NO_UNIX),
-    entry("inet6_sendmsg", "kprobe_inet6_sendmsg", Need::Optional, NO_IPV6),
-    entry("inet6_recvmsg", "kprobe_inet6_recvmsg", Need::Optional, NO_IPV6),
-    entry("inet_sendmsg", "kprobe_inet_sendmsg", Need::Required, None),
-    entry("inet_recvmsg", "kprobe_inet_recvmsg", Need::Required, None),
+    entry("unix_stream_sendmsg", "kprobe_send", Need::Optional, NO_UNIX),
+    entry("unix_stream_recvmsg", "kprobe_unix_receive", Need::Optional, NO_UNIX),
+    entry("inet6_sendmsg", "kprobe_send", Need::Optional, NO_IPV6),
+    entry("inet6_recvmsg", "kprobe_receive", Need::Optional, NO_IPV6),
+    entry("inet_sendmsg", "kprobe_send", Need::Required, None),
+    entry("inet_recvmsg", "kprobe_receive", Need::Required, None),
 ];
 
 const fn tracepoint(name: &'static str, need: Need, fallback: Option<&'static str>) -> Probe {
@@ -227,13 +225,9 @@ const fn entry(
     probe(Hook::Kprobe, function, program, need, fallback)
 }
 
-const fn returns(
-    function: &'static str,
-    program: &'static str,
-    need: Need,
-    fallback: Option<&'static str>,
-) -> Probe {
-    probe(Hook::Kretprobe, function, program, need, fallback)
+/// One program for all returns.
+const fn returns(function: &'static str, need: Need, fallback: Option<&'static str>) -> Probe {
+    probe(Hook::Kretprobe, function, "kretprobe_returned", need, fallback)
 }
 
 const fn probe(

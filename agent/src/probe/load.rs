@@ -4,6 +4,7 @@
 //! is used. Any other program that the kernel refuses is switched off with a reason. Only when every
 //! backend is refused is there nothing to watch with, and that is an error.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aya::maps::{Array, HashMap, MapData, MapError, RingBuf};
@@ -163,7 +164,8 @@ impl Probes {
 
     /// What the programs cost so far.
     pub fn cost(&self, meter: &Meter) -> Vec<ProgramCost> {
-        meter.read(&self.ebpf, self.attached.iter().map(|probe| probe.program))
+        let programs: BTreeSet<_> = self.attached.iter().map(|probe| probe.program).collect();
+        meter.read(&self.ebpf, programs.into_iter())
     }
 }
 
@@ -330,26 +332,24 @@ impl Attaching<'_> {
     /// the program that was refused is reported.
     fn backend(&mut self, backend: Backend, next: Option<&'static str>) -> Result<bool, LoadError> {
         let (before, attached) = (self.statuses.len(), self.attached.len());
-        // What is required first: a backend that is not taken costs one attempt.
-        let required = |probe: &&Probe| probe.need == Need::Required;
-        for probe in backend.probes().iter().filter(required) {
-            let state = if attach::is_refused(backend.name()) {
-                ProbeState::Refused(format!("refused by {}", attach::REFUSE))
-            } else {
-                self.check(probe)?
-            };
-            if state != ProbeState::Ok {
-                tracing::debug!(probe = probe.function, ?state, "backend {backend} is not used");
-                self.drop_since(backend, before, attached);
-                self.statuses.push(Status { fallback: next, ..Status::of(probe, state) });
-                return Ok(false);
-            }
+        let fails = |state, probe| Status { fallback: next, ..Status::of(probe, state) };
+        // What is required comes first: a backend that is not taken costs one attempt.
+        let required = |probe: &&&Probe| probe.need == Need::Required;
+        if attach::is_refused(backend.name())
+            && let Some(probe) = backend.probes().iter().find(|probe| required(&probe))
+        {
+            let reason = format!("refused by {}", attach::REFUSE);
+            self.statuses.push(fails(ProbeState::Refused(reason), probe));
+            return Ok(false);
         }
-        for probe in backend.probes() {
+        let first = backend.probes().iter().filter(|probe| required(&probe));
+        let then = backend.probes().iter().filter(|probe| !required(&probe));
+        for probe in first.chain(then) {
             let state = self.one(probe)?;
             if probe.need == Need::Required && state != ProbeState::Ok {
+                tracing::debug!(probe = probe.function, ?state, "backend {backend} is not used");
                 self.drop_since(backend, before, attached);
-                self.statuses.push(Status { fallback: next, ..Status::of(probe, state) });
+                self.statuses.push(fails(state, probe));
                 return Ok(false);
             }
             self.statuses.push(Status::of(probe, state));
@@ -376,14 +376,14 @@ impl Attaching<'_> {
 
     /// Checks and attaches a program, or keeps it for later.
     fn one(&mut self, probe: &'static Probe) -> Result<ProbeState, LoadError> {
-        if probe.need != Need::Required || is_of_life(probe.function) {
-            let state = self.check(probe)?;
-            if let ProbeState::Refused(reason) = &state {
-                tracing::warn!(probe = probe.function, reason, "the kernel refused a probe");
-            }
-            if state != ProbeState::Ok {
-                return Ok(state);
-            }
+        let state = self.check(probe)?;
+        if let ProbeState::Refused(reason) = &state
+            && probe.need != Need::Required
+        {
+            tracing::warn!(probe = probe.function, reason, "the kernel refused a probe");
+        }
+        if state != ProbeState::Ok {
+            return Ok(state);
         }
         if let Need::OnDemand(need, unless) = probe.need {
             let now = unless.is_some_and(|other| !Hook::Tracepoint.exists(self.types, other));

@@ -64,6 +64,10 @@ pub struct Offsets {
     pub iterator_within: u32,
     /// The buffer, or the current entry of the iovec array.
     pub iterator_pointer: u32,
+    /// Bytes that it has still to go.
+    pub iterator_count: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
     pub sock_state: u32,
 }
 

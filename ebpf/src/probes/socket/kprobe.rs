@@ -4,13 +4,15 @@
 //! - Records: `Data`, `Open`; `Close` for unix sockets.
 //! - Kernel: any with CONFIG_KPROBES; stock ones with BTF from 5.10.
 //! - Fallback: the tracepoints, else the system calls.
-//! - Cost: two traps or ftrace calls per send and receive, and a table entry for its time.
+//! - Cost: a trap or ftrace call per entry, another per return, and a table entry for the time of the
+//!   call.
 //!
 //! The arguments are gone when a function returns, so they are kept per thread. The kernel follows
-//! only a few calls of one function at a time to their return (ten, or two per CPU): where many
-//! threads wait in a receive it misses returns. What was received over TCP is therefore taken when
-//! the kernel tidies up its receive buffer, inside the call; other returns that were missed show at
-//! the thread's next call and are counted.
+//! only a few calls of one function at a time to their return (ten, or two per CPU), and threads that
+//! wait in a receive would use them up. What is received over TCP is therefore taken when the kernel
+//! tidies up its receive buffer, which it does inside of each receive, with the result at hand. Other
+//! returns that were missed show at the thread's next call and are counted. What is received through
+//! kernel TLS does not pass there.
 
 use aya_ebpf::{
     helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
@@ -20,7 +22,14 @@ use aya_ebpf::{
 use vigie_common::{counter::Counter, record::Direction};
 
 use super::{Call, finished, released, sock_of};
-use crate::maps::{IN_FLIGHT, count};
+use crate::{
+    connection::TCP_CLOSE,
+    iterator,
+    kernel::read,
+    maps::{IN_FLIGHT, count},
+    params::offset,
+    process,
+};
 
 /// Calls at a time, unless configured.
 pub(crate) const IN_FLIGHT_CALLS: u32 = 8192;
@@ -36,97 +45,84 @@ pub(crate) struct InFlight {
     /// Bytes that were handled already.
     handled: u64,
     flags: u32,
-    sent: u32,
+    /// Bits of [`SENT`] and [`RETURNS`].
+    kind: u32,
 }
 
-macro_rules! sends {
-    ($($entry:ident, $exit:ident;)*) => {$(
-        #[kprobe]
-        pub fn $entry(ctx: ProbeContext) -> u32 {
-            begun(argument(&ctx, 0), argument(&ctx, 1), argument(&ctx, 2), 0, true);
-            0
-        }
+const SENT: u32 = 1;
+/// The return is hooked, too.
+const RETURNS: u32 = 2;
 
-        #[kretprobe]
-        pub fn $exit(ctx: RetProbeContext) -> u32 {
-            returned(ctx.ret::<i32>().into());
-            0
-        }
-    )*};
+/// inet_sendmsg, inet6_sendmsg and unix_stream_sendmsg(socket, message, size)
+#[kprobe]
+pub fn kprobe_send(ctx: ProbeContext) -> u32 {
+    begun(&ctx, argument(&ctx, 1), argument(&ctx, 2), 0, SENT | RETURNS);
+    0
 }
 
-macro_rules! receives {
-    ($($entry:ident, $exit:ident;)*) => {$(
-        #[kprobe]
-        pub fn $entry(ctx: ProbeContext) -> u32 {
-            let flags = argument(&ctx, 3) as u32;
-            begun(argument(&ctx, 0), argument(&ctx, 1), argument(&ctx, 2), flags, false);
-            0
-        }
-
-        #[kretprobe]
-        pub fn $exit(ctx: RetProbeContext) -> u32 {
-            returned(ctx.ret::<i32>().into());
-            0
-        }
-    )*};
+/// inet_recvmsg and inet6_recvmsg(socket, message, size, flags)
+#[kprobe]
+pub fn kprobe_receive(ctx: ProbeContext) -> u32 {
+    begun(&ctx, argument(&ctx, 1), argument(&ctx, 2), argument(&ctx, 3) as u32, 0);
+    0
 }
 
-sends! {
-    kprobe_inet_sendmsg, kretprobe_inet_sendmsg;
-    kprobe_inet6_sendmsg, kretprobe_inet6_sendmsg;
-    kprobe_unix_stream_sendmsg, kretprobe_unix_stream_sendmsg;
-}
-
-receives! {
-    kprobe_inet_recvmsg, kretprobe_inet_recvmsg;
-    kprobe_inet6_recvmsg, kretprobe_inet6_recvmsg;
-    kprobe_unix_stream_recvmsg, kretprobe_unix_stream_recvmsg;
+/// unix_stream_recvmsg, with the same arguments
+#[kprobe]
+pub fn kprobe_unix_receive(ctx: ProbeContext) -> u32 {
+    begun(&ctx, argument(&ctx, 1), argument(&ctx, 2), argument(&ctx, 3) as u32, RETURNS);
+    0
 }
 
 /// inet_sendpage(socket, page, offset, size, flags)
 #[kprobe]
 pub fn kprobe_inet_sendpage(ctx: ProbeContext) -> u32 {
-    begun(argument(&ctx, 0), 0, argument(&ctx, 3), 0, true);
-    0
-}
-
-#[kretprobe]
-pub fn kretprobe_inet_sendpage(ctx: RetProbeContext) -> u32 {
-    returned(ctx.ret::<i32>().into());
+    begun(&ctx, 0, argument(&ctx, 3), 0, SENT | RETURNS);
     0
 }
 
 /// tcp_splice_read(socket, position, pipe, size, flags)
 #[kprobe]
 pub fn kprobe_tcp_splice_read(ctx: ProbeContext) -> u32 {
-    begun(argument(&ctx, 0), 0, argument(&ctx, 3), 0, false);
+    begun(&ctx, 0, argument(&ctx, 3), 0, RETURNS);
     0
 }
 
+/// The return of all of these.
 #[kretprobe]
-pub fn kretprobe_tcp_splice_read(ctx: RetProbeContext) -> u32 {
+pub fn kretprobe_returned(ctx: RetProbeContext) -> u32 {
     returned(ctx.ret::<i32>().into());
     0
 }
 
-/// tcp_cleanup_rbuf(sock, copied): bytes that the receive has copied so far.
+/// tcp_cleanup_rbuf(sock, copied): what the receive has copied so far, or its error. Passed before a
+/// receive waits, too.
 #[kprobe]
 pub fn kprobe_tcp_cleanup_rbuf(ctx: ProbeContext) -> u32 {
-    let copied = i64::from(argument(&ctx, 1) as i32);
-    if copied <= 0 {
-        return 0;
-    }
     // SAFETY: no arguments.
     let thread = unsafe { bpf_get_current_pid_tgid() };
     let Some(call) = IN_FLIGHT.get_ptr_mut(thread) else { return 0 };
     // SAFETY: the entry is this thread's own.
     let call = unsafe { &mut *call };
-    // A splice has no iterator, so its return does; what a receive leaves has one at this point.
-    if call.sock == argument(&ctx, 0) && call.sent == 0 && call.message != 0 {
+    let sock = argument(&ctx, 0);
+    if call.sock != sock || call.kind != 0 {
+        return 0;
+    }
+    let copied = i64::from(argument(&ctx, 1) as i32);
+    // An entry stays when its call is over; what another call copies does not fit it.
+    let is_this = copied <= 0
+        || iterator::remaining(call.message) == Some(call.asked.wrapping_sub(copied as u64));
+    if is_this && (copied != 0 || is_at_end(sock)) {
         handle(call, copied);
     }
     0
+}
+
+/// Whether all that the peer sent, its FIN included, was taken.
+#[inline(always)]
+fn is_at_end(sock: u64) -> bool {
+    read::<u8>(sock, offset!(sock_state)).is_some_and(|state| state >= TCP_CLOSE)
+        && read::<u32>(sock, offset!(tcp_copied_seq)) == read::<u32>(sock, offset!(tcp_rcv_nxt))
 }
 
 #[kprobe]
@@ -140,26 +136,27 @@ fn argument(ctx: &ProbeContext, index: usize) -> u64 {
     ctx.arg(index).unwrap_or(0)
 }
 
+/// The first argument is the `struct socket`.
 #[inline(always)]
-fn begun(socket: u64, message: u64, asked: u64, flags: u32, sent: bool) {
+fn begun(ctx: &ProbeContext, message: u64, asked: u64, flags: u32, kind: u32) {
     // SAFETY: no arguments.
-    let (thread, now) = unsafe { (bpf_get_current_pid_tgid(), bpf_ktime_get_ns()) };
-    if crate::process::watched((thread >> 32) as u32).is_none() {
+    let thread = unsafe { bpf_get_current_pid_tgid() };
+    if process::watched((thread >> 32) as u32).is_none() {
         return;
     }
     let call = InFlight {
-        sock: sock_of(socket),
+        sock: sock_of(argument(ctx, 0)),
         message,
         asked,
-        enter_ns: if sent { now } else { 0 },
+        // SAFETY: no arguments.
+        enter_ns: if kind & SENT == 0 { 0 } else { unsafe { bpf_ktime_get_ns() } },
         handled: 0,
         flags,
-        sent: sent.into(),
+        kind,
     };
-    if let Some(missed) = IN_FLIGHT.get_ptr(thread) {
+    if let Some(old) = IN_FLIGHT.get_ptr(thread) {
         // SAFETY: the entry is this thread's own.
-        let missed = unsafe { &*missed };
-        if missed.sent != 0 || missed.handled == 0 {
+        if unsafe { (*old).kind } & RETURNS != 0 {
             count(Counter::LostReturnMissed, 1);
         }
     }
@@ -195,7 +192,7 @@ fn handle(call: &mut InFlight, moved: i64) {
         asked: call.asked,
         flags: call.flags.into(),
         returned: moved - handled as i64,
-        direction: if call.sent == 0 { Direction::Received } else { Direction::Sent },
+        direction: if call.kind & SENT == 0 { Direction::Received } else { Direction::Sent },
         enter_ns: call.enter_ns,
     });
 }
