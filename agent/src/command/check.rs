@@ -5,8 +5,12 @@ use serde::Serialize;
 
 use super::{Code, Common, Failure};
 use crate::config::Overrides;
+use crate::governor::Level;
 use crate::kernel::machine::{Machine, NEEDED};
-use crate::probe::load::{self, LoadOptions};
+use crate::loss::{Effect, Reason};
+use crate::probe::cost;
+use crate::probe::load;
+use crate::probe::memory::MapMemory;
 use crate::probe::{ProbeState, Status};
 use crate::session;
 
@@ -30,6 +34,46 @@ struct Findings {
     backend: Option<&'static str>,
     probes: Vec<Probe>,
     features: Vec<Feature>,
+    maps: Maps,
+    budget: Budget,
+    loss_reasons: Vec<LossReason>,
+}
+
+/// What the maps take, as the kernel accounts it; empty where they could not be made.
+#[derive(Serialize)]
+struct Maps {
+    total_bytes: u64,
+    maps: Vec<Map>,
+}
+
+#[derive(Serialize)]
+struct Map {
+    name: String,
+    ring: bool,
+    /// Bytes of a ring.
+    max_entries: u64,
+    bytes: u64,
+}
+
+/// What `vigie run` may cost.
+#[derive(Serialize)]
+struct Budget {
+    cpu: f64,
+    memory_bytes: u64,
+    /// What is given up past it, in this order.
+    sheds: Vec<&'static str>,
+    /// Whether the time of the kernel programs counts.
+    probes_measured: bool,
+}
+
+/// A reason of `loss.by_reason` and of `vigie.records.dropped`.
+#[derive(Serialize)]
+struct LossReason {
+    name: &'static str,
+    unit: &'static str,
+    effect: Effect,
+    meaning: &'static str,
+    todo: &'static str,
 }
 
 #[derive(Serialize)]
@@ -54,16 +98,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
     let machine = Machine::look();
     let missing = machine.missing();
     // Every probe is really loaded and attached, and detached again when `loaded` goes.
-    let capture = &config.capture;
-    let size = |size: u64| u32::try_from(size).unwrap_or(u32::MAX);
-    let loaded = load::load(&LoadOptions {
-        ring_bytes: size(capture.ring_bytes.0),
-        max_connections: capture.max_connections,
-        max_processes: capture.max_processes,
-        request_bytes: size(capture.request_bytes.0),
-        response_bytes: size(capture.response_bytes.0),
-        watch_by_default: false,
-    });
+    let loaded = load::load(&session::load_options(&config, false));
     let probes = match &loaded {
         Ok(probes) => probes.statuses.iter().map(probe).collect(),
         Err(error) => load::names()
@@ -92,6 +127,14 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
         backend: loaded.is_ok().then_some(session::BACKEND),
         probes,
         features: features(loaded.is_ok()),
+        maps: maps(loaded.as_ref().map_or(&[], |probes| &probes.memory)),
+        budget: Budget {
+            cpu: config.limits.cpu.part(),
+            memory_bytes: config.limits.memory.0,
+            sheds: Level::ALL.into_iter().skip(1).map(Level::name).collect(),
+            probes_measured: cost::are_programs_accounted(),
+        },
+        loss_reasons: loss_reasons(),
     };
     if arguments.json {
         let text = serde_json::to_string_pretty(&findings)
@@ -151,6 +194,32 @@ fn features(loaded: bool) -> Vec<Feature> {
     ]
 }
 
+fn maps(memory: &[MapMemory]) -> Maps {
+    Maps {
+        total_bytes: memory.iter().map(|map| map.bytes).sum(),
+        maps: memory
+            .iter()
+            .map(|MapMemory { name, is_ring, max_entries, bytes }| Map {
+                name: name.clone(),
+                ring: *is_ring,
+                max_entries: *max_entries,
+                bytes: *bytes,
+            })
+            .collect(),
+    }
+}
+
+fn loss_reasons() -> Vec<LossReason> {
+    let reason = |reason: &Reason| LossReason {
+        name: reason.name(),
+        unit: reason.unit(),
+        effect: reason.effect(),
+        meaning: reason.meaning(),
+        todo: reason.todo(),
+    };
+    Reason::ALL.iter().map(reason).collect()
+}
+
 fn show(findings: &Findings) {
     let yes = |value| if value { "yes" } else { "no" };
     println!("kernel        {} ({})", findings.kernel, findings.arch);
@@ -179,6 +248,29 @@ fn show(findings: &Findings) {
     println!("features");
     for feature in &findings.features {
         println!("  {:<22} {}", feature.name, state(feature.state, feature.reason.as_deref()));
+    }
+    println!("maps                     {} KiB in all", findings.maps.total_bytes.div_ceil(1024));
+    for map in &findings.maps.maps {
+        let kib = map.bytes.div_ceil(1024);
+        let what = if map.ring { "bytes" } else { "entries" };
+        println!("  {:<22} {kib:>6} KiB, {} {what}", map.name, map.max_entries);
+    }
+    let budget = &findings.budget;
+    println!(
+        "budget                   {:.3} % of the machine's CPU time, {} MiB",
+        budget.cpu * 100.0,
+        budget.memory_bytes >> 20
+    );
+    for level in Level::ALL.into_iter().skip(1) {
+        println!("  past it: {:<13} {}", level.name(), level.gives_up());
+    }
+    if !budget.probes_measured {
+        println!("  the kernel programs' time is not measured (CAP_SYS_ADMIN) and does not count");
+    }
+    println!("what can be lost, why, and what to do");
+    for reason in &findings.loss_reasons {
+        println!("  {:<22} {}", reason.name, reason.meaning);
+        println!("  {:<22}   do: {}", "", reason.todo);
     }
 }
 

@@ -92,8 +92,12 @@ impl Services {
             )
         })?;
         let bound = listener.local_addr().unwrap_or(address);
-        let source =
-            serve::Source { snapshot: Arc::new(self.snapshots()), ready: Arc::clone(&self.ready) };
+        let own = Arc::clone(&self.own);
+        let source = serve::Source {
+            snapshot: Arc::new(self.snapshots()),
+            ready: Arc::clone(&self.ready),
+            sheds: Arc::new(move || own.get().and_then(Own::sheds)),
+        };
         let mut ended = self.end.subscribe();
         tokio::spawn(async move {
             let end = async move {

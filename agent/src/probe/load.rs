@@ -9,17 +9,19 @@ use aya::maps::{Array, HashMap, MapData, MapError, RingBuf};
 use aya::programs::{BtfTracePoint, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
-use vigie_common::counter::Counter;
 use vigie_common::params::{Params, Settings};
 use vigie_common::policy::{
-    CONNECTION_LAYOUT, HINT_SLOTS, Hint, ProcessEntry, ProcessPolicy, process_flags,
+    CONNECTION_LAYOUT, HINT_SLOTS, Hint, ProcessEntry, ProcessPolicy, Tuning, process_flags,
 };
 use vigie_common::record::RINGS;
 
 use super::cost::{Meter, ProgramCost};
-use super::counters::{Counters, Counts};
+use super::counters::Counters;
+use super::memory::{self, MapMemory};
+use super::sweep::Swept;
 use super::wire::{Value, params_bytes};
-use crate::event::{ConnectionId, Direction, MonoNs, ProcessKey};
+use crate::event::{ConnectionId, Direction, ProcessKey};
+use crate::governor::Level;
 use crate::kernel::btf::{Btf, BtfError};
 use crate::kernel::{offsets, symbols};
 use crate::protocol::Advice;
@@ -57,9 +59,9 @@ pub enum LoadError {
     },
 }
 
-/// The kernel's table of processes cannot be written.
+/// A map that tells the programs what to do cannot be written.
 #[derive(Debug, Error)]
-#[error("the kernel's table of processes cannot be written: {0}")]
+#[error("a map of vigie's own programs cannot be written: {0}; please report this")]
 pub struct PolicyError(#[from] MapError);
 
 /// How the programs are set up.
@@ -78,6 +80,13 @@ pub struct LoadOptions {
     /// Whether a process without a policy is watched.
     pub watch_by_default: bool,
 }
+
+/// Payload bytes copied per turn of requests when the budget is passed: the usual heads, also of a few
+/// pipelined requests.
+pub const SHED_REQUEST_BYTES: u32 = 4096;
+
+/// The same of responses, whose bodies are of no interest.
+pub const SHED_RESPONSE_BYTES: u32 = 1024;
 
 /// Turns without a message of a known protocol after which a connection is left alone.
 const UNDECIDED_TURNS: u32 = 32;
@@ -142,6 +151,8 @@ pub struct Probes {
     pub counters: Arc<Counters>,
     /// What the kernel may profit from, and who is watched.
     pub control: Control,
+    /// What the maps take.
+    pub memory: Vec<MapMemory>,
     /// Holds the programs and the remaining maps.
     ebpf: Ebpf,
 }
@@ -158,6 +169,11 @@ impl Probes {
         }
     }
 
+    /// Measures what the programs cost, when it is time; to be called often.
+    pub fn measure(&self, meter: &mut Meter) {
+        meter.tick(&self.ebpf);
+    }
+
     /// What the programs cost so far.
     pub fn cost(&self, meter: &Meter) -> Vec<ProgramCost> {
         meter.read(&self.ebpf)
@@ -166,38 +182,15 @@ impl Probes {
 
 /// What user space tells the programs while they run.
 pub struct Control {
-    connections: HashMap<MapData, u64, [u8; CONNECTION_LAYOUT.0]>,
-    max_connections: u64,
-    swept: u64,
+    pub(super) connections: HashMap<MapData, u64, [u8; CONNECTION_LAYOUT.0]>,
+    pub(super) max_connections: u64,
+    pub(super) swept: Swept,
+    tuning: Array<MapData, Value<Tuning>>,
     hints: Array<MapData, Value<Hint>>,
     processes: HashMap<MapData, u32, Value<ProcessEntry>>,
 }
 
-/// A connection may be forgotten after so many nanoseconds without use.
-const SWEEP_IDLE_NS: u64 = 900_000_000_000;
-
 impl Control {
-    /// Makes room in the kernel's table when it is more than half full: forgets connections that
-    /// were not used for long. TCP connections leave by themselves when they end; a unix socket
-    /// whose process was killed does not. One that is used again is seen as a new one.
-    pub fn sweep(&mut self, counts: &Counts, now: MonoNs) {
-        let left = counts.get(Counter::ConnectionsClosed) + self.swept;
-        let used = counts.get(Counter::ConnectionsOpened).saturating_sub(left);
-        if used <= self.max_connections / 2 {
-            return;
-        }
-        let is_idle = |value: &[u8; CONNECTION_LAYOUT.0]| {
-            let last = value.get(CONNECTION_LAYOUT.1..).and_then(|rest| rest.first_chunk::<8>());
-            last.is_some_and(|last| now.saturating_sub(u64::from_ne_bytes(*last)) > SWEEP_IDLE_NS)
-        };
-        let entries = self.connections.iter().filter_map(Result::ok);
-        let idle: Vec<u64> =
-            entries.filter(|(_, value)| is_idle(value)).map(|(key, _)| key).collect();
-        for key in idle {
-            self.swept += u64::from(self.connections.remove(&key).is_ok());
-        }
-    }
-
     /// Sets whether a process, and those that it makes, are watched.
     pub fn set_policy(&mut self, process: ProcessKey, watch: bool) -> Result<(), PolicyError> {
         let policy = if watch { ProcessPolicy::Watch } else { ProcessPolicy::Ignore };
@@ -213,6 +206,18 @@ impl Control {
     pub fn clear_policy(&mut self, pid: u32) {
         // It may have ended in the meantime, and then there is nothing to forget.
         drop(self.processes.remove(&pid));
+    }
+
+    /// Has the programs do without what is given up at this level.
+    pub fn set_level(&mut self, level: Level) -> Result<(), PolicyError> {
+        let few = level >= Level::Payload;
+        let tuning = Tuning {
+            request_bytes: if few { SHED_REQUEST_BYTES } else { 0 },
+            response_bytes: if few { SHED_RESPONSE_BYTES } else { 0 },
+            shed: u32::from(level >= Level::Counts),
+            reserved: 0,
+        };
+        Ok(self.tuning.set(0, Value(tuning), 0)?)
     }
 
     /// Tells the kernel what it need not copy of a connection. An optimisation: a failure costs
@@ -269,6 +274,7 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
     let mut ebpf = loader.load(OBJECT)?;
     #[cfg(feature = "log")]
     super::log::start(&mut ebpf);
+    let memory = memory::of(&ebpf);
     let mut taken = Vec::with_capacity(rings);
     for name in RING_NAMES.into_iter().take(rings) {
         taken.push(RingBuf::try_from(take(&mut ebpf, name)?).map_err(|s| unusable(name, s))?);
@@ -276,6 +282,7 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
     let counters = aya::maps::PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)
         .map_err(|s| unusable("COUNTERS", s))?;
     let hints = Array::try_from(take(&mut ebpf, "HINTS")?).map_err(|s| unusable("HINTS", s))?;
+    let tuning = Array::try_from(take(&mut ebpf, "TUNING")?).map_err(|s| unusable("TUNING", s))?;
     let processes =
         HashMap::try_from(take(&mut ebpf, "PROCESSES")?).map_err(|s| unusable("PROCESSES", s))?;
     let connections = HashMap::try_from(take(&mut ebpf, "CONNECTIONS")?)
@@ -288,10 +295,12 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
         control: Control {
             connections,
             max_connections: u64::from(options.max_connections),
-            swept: 0,
+            swept: Swept::default(),
+            tuning,
             hints,
             processes,
         },
+        memory,
         ebpf,
     })
 }

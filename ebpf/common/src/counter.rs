@@ -63,23 +63,15 @@ counters! {
     LostCompatSyscall = "compat_syscall",
     /// Bytes moved by sendfile or splice, which have no user memory to read: counted by length.
     BytesUnread = "bytes_unread",
+    /// Loss: the per-CPU working memory was in use by a program that this one interrupted.
+    LostScratchBusy = "scratch_busy",
+    /// Loss: bytes in an iterator of a kind that the programs do not read.
+    LostIteratorUnread = "iterator_unread",
+    /// Loss: records that were not made because vigie's budget is spent.
+    LostShed = "shed",
 }
 
 impl Counter {
     /// Number of counters, and length of the per-CPU array.
     pub const COUNT: u32 = Counter::ALL.len() as u32;
-
-    /// Whether this counter is a reason for lost data.
-    pub const fn is_loss(self) -> bool {
-        matches!(
-            self,
-            Counter::LostRingFull
-                | Counter::LostConnectionsFull
-                | Counter::LostUserMemory
-                | Counter::LostIovecBound
-                | Counter::LostMessageBound
-                | Counter::LostKernelMemory
-                | Counter::LostCompatSyscall
-        )
-    }
 }
