@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{Code, Common, Failure};
 use crate::config::Overrides;
 use crate::governor::Level;
-use crate::kernel::machine::{Machine, NEEDED};
+use crate::kernel::machine::{CAPABILITIES, Capability, Machine, Need};
 use crate::loss::{Effect, Reason};
 use crate::probe::cost;
 use crate::probe::load;
@@ -31,6 +31,7 @@ struct Findings {
     lockdown: String,
     root: bool,
     capabilities: Vec<&'static str>,
+    missing_capabilities: Vec<MissingCapability>,
     backend: Option<&'static str>,
     probes: Vec<Probe>,
     features: Vec<Feature>,
@@ -77,6 +78,14 @@ struct LossReason {
 }
 
 #[derive(Serialize)]
+struct MissingCapability {
+    name: &'static str,
+    required: bool,
+    purpose: &'static str,
+    without: &'static str,
+}
+
+#[derive(Serialize)]
 struct Probe {
     name: &'static str,
     hook: &'static str,
@@ -119,11 +128,12 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
         btf: machine.has_btf,
         lockdown: machine.lockdown.clone(),
         root: machine.is_root,
-        capabilities: NEEDED
+        capabilities: CAPABILITIES
             .into_iter()
             .filter(|capability| machine.has(*capability))
             .map(|capability| capability.name)
             .collect(),
+        missing_capabilities: machine.lacking().iter().map(missing_capability).collect(),
         backend: loaded.is_ok().then_some(session::BACKEND),
         probes,
         features: features(loaded.is_ok()),
@@ -152,6 +162,12 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
         }),
         Err(_) => super::require::allowed(),
     }
+}
+
+fn missing_capability(capability: &Capability) -> MissingCapability {
+    let Capability { name, need, purpose, without, .. } = *capability;
+    let required = need == Need::Required;
+    MissingCapability { name, required, purpose, without }
 }
 
 fn needs() -> Vec<&'static str> {
@@ -227,10 +243,9 @@ fn show(findings: &Findings) {
     println!("lockdown      {}", findings.lockdown);
     println!("root          {}", yes(findings.root));
     println!("capabilities  {}", findings.capabilities.join(" "));
-    for capability in NEEDED {
-        if !findings.capabilities.contains(&capability.name) {
-            println!("  missing     {} {}", capability.name, capability.purpose);
-        }
+    for missing in &findings.missing_capabilities {
+        println!("  missing     {}: {}", missing.name, missing.purpose);
+        println!("              without it: {}", missing.without);
     }
     println!("backend       {}", findings.backend.unwrap_or("none"));
     println!("probes");

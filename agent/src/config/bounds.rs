@@ -48,7 +48,7 @@ impl Config {
             within("limits.shed_after", limits.shed_after, ms(1000), minutes(60)),
             within("limits.return_after", limits.return_after, ms(1000), minutes(60)),
             within("limits.parser_memory", limits.parser_memory, mib(1), gib(4)),
-            within("limits.head_bytes", limits.head_bytes, kib(1), mib(1)),
+            within("limits.head_bytes", limits.head_bytes, kib(1), kib(64)),
             within("limits.in_flight", limits.in_flight, 1, 1 << 16),
             fault(uneven, "capture.ring_bytes", || {
                 let up = Size(capture.ring_bytes.0.next_power_of_two());

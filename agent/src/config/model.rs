@@ -311,7 +311,7 @@ pub struct Capture {
     /// Longest time that a record waits in a ring, 1ms to 1s.
     pub poll_interval: Period,
     /// Connections followed at once, 64 to 1048576. Each takes 176B in the kernel, whether in use or
-    /// not, and up to 2KiB in vigie while it is in use.
+    /// not, and about 1KiB in vigie, which keeps up to twice as many, while it is known.
     pub max_connections: u32,
     /// Processes known at once, 64 to 1048576. Each takes 88B in the kernel, whether in use or not,
     /// and about 1KiB in vigie while it is known.
@@ -352,10 +352,10 @@ pub struct Limits {
     /// Memory of all parsers together (incomplete heads, requests in flight), 1MiB to 4GiB; one that
     /// would pass it forgets what it has.
     pub parser_memory: Size,
-    /// Longest head of a message, 1KiB to 1MiB: what one direction of a connection may keep while a
+    /// Longest head of a message, 1KiB to 64KiB: what one direction of a connection may keep while a
     /// head is incomplete. A longer one is cut and flagged `truncated`.
     pub head_bytes: Size,
-    /// Requests in flight on one connection, 1 to 65536, some 500B each; further ones are counted
+    /// Requests in flight on one connection, 1 to 65536, some 400B each; further ones are counted
     /// without their responses.
     pub in_flight: u32,
 }

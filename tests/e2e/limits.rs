@@ -1,5 +1,5 @@
-//! `limits`: an agent that may use next to nothing gives up one thing after the other, says so, and
-//! takes it up again.
+//! What vigie keeps to: its budget, past which it gives up one thing after the other, says so, and
+//! takes it up again; and its table of connections, where the longest idle make room.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -15,6 +15,9 @@ use vigie_tests::needs::{Need, missing};
 
 /// More than an idle agent takes on a machine where others work, less than one under [`Load`].
 const CONFIG: &str = "limits: {cpu: 8%, shed_after: 1s, return_after: 2s}\n";
+
+/// Places in the table of connections.
+const PLACES: u32 = 64;
 
 /// Three levels up or down, with time to spare for a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -67,7 +70,7 @@ impl Load {
 
 #[test]
 fn over_budget_things_are_given_up_and_come_back() -> Result<()> {
-    if missing("budget", &[Need::Root, Need::Agent])? {
+    if missing("limits: budget", &[Need::Root, Need::Agent])? {
         return Ok(());
     }
     let agent = Agent::start(&Options {
@@ -99,6 +102,65 @@ fn over_budget_things_are_given_up_and_come_back() -> Result<()> {
     for word in ["over budget", "within budget again"] {
         ensure!(errors.iter().any(|line| line.contains(word)), "no `{word}` in {errors:#?}");
     }
+    Ok(())
+}
+
+/// A server and its client end of a connection, on which requests are answered one by one.
+struct Pair {
+    client: TcpStream,
+    server: TcpStream,
+}
+
+impl Pair {
+    fn connect(listener: &TcpListener) -> Result<Self> {
+        let client = TcpStream::connect(listener.local_addr()?)?;
+        let (server, _) = listener.accept()?;
+        Ok(Self { client, server })
+    }
+
+    fn exchange(&mut self, path: &str) -> Result<()> {
+        let mut buffer = [0; 1024];
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        self.client.write_all(request.as_bytes())?;
+        ensure!(self.server.read(&mut buffer)? > 0, "no request came");
+        self.server.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?;
+        ensure!(self.client.read(&mut buffer)? > 0, "no response came");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_full_table_makes_room_for_new_connections() -> Result<()> {
+    if missing("limits: connections", &[Need::Root, Need::Agent])? {
+        return Ok(());
+    }
+    let config = format!(
+        "capture: {{max_connections: {PLACES}}}\nwatch: {{include: [{{pid: {}}}]}}\n",
+        std::process::id()
+    );
+    let agent = Agent::start(&Options { config: Some(config), ..Options::default() })?;
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let mut idle = Vec::new();
+    for _ in 0..PLACES * 2 {
+        let mut pair = Pair::connect(&listener)?;
+        pair.exchange("/idle")?;
+        idle.push(pair);
+    }
+    wait(|| Ok(lost(&agent, "connection_evicted")? >= f64::from(PLACES / 4 - 1)))
+        .context("nobody made room")?;
+    let mut fresh = Pair::connect(&listener)?;
+    // It may have come in the moment between a full table and the next look.
+    wait(|| {
+        fresh.exchange("/fresh")?;
+        Ok(agent.spans()?.iter().any(|span| span.name == "GET /fresh"))
+    })
+    .context("a connection that came when the table was full is not seen")?;
+    let samples = agent.metrics()?;
+    ensure!(samples.sum("vigie_records_dropped_total", &[("reason", "connection_map_full")]) > 0.0);
+    ensure!(samples.sum("vigie_kernel_connections_total", &[("event", "evicted")]) > 0.0);
+    let held = samples.sum("vigie_kernel_connections_held", &[]);
+    ensure!(held <= f64::from(PLACES), "{held} connections in {PLACES} places");
+    agent.stop()?;
     Ok(())
 }
 
