@@ -124,7 +124,7 @@ fn pipeline(own: &mut SelfMetrics, published: &Published) {
     }
     for program in &published.cost {
         own.set_by(PROBE_TIME, "program", program.name.clone(), program.seconds);
-        own.set_by(PROBE_RUNS, "program", program.name.clone(), program.runs);
+        own.set_by(PROBE_RUNS, "program", program.name.clone(), program.runs.round());
         own.set_by(PROBE_MEAN, "program", program.name.clone(), program.ns_per_run / 1e9);
     }
 }

@@ -223,6 +223,7 @@ impl Rounds {
                 self.reader.wait(interval);
             }
         }
+        self.probes.finish_measuring(&mut self.meter);
         // Nothing is written any more; what the rings hold is taken in, and then they are empty.
         self.publish(true);
         self.probes.detach();
@@ -326,7 +327,7 @@ impl Rounds {
     }
 
     fn publish(&mut self, with_cost: bool) {
-        let cost = with_cost.then(|| self.probes.cost(&self.meter));
+        let cost = with_cost.then(|| self.meter.costs());
         let counts = with_cost.then(|| self.probes.counters.read());
         let swept = self.probes.control.swept();
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
@@ -338,8 +339,7 @@ impl Rounds {
             published.kernel_connections = swept.used(&counts);
         }
         published.budget = self.governor.state();
-        // Programs that are detached tell nothing any more: what they told last stays.
-        if let Some(cost) = cost.filter(|cost| !cost.is_empty()) {
+        if let Some(cost) = cost {
             published.cost = cost;
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::Write;
 
 use crate::discover::Host;
-use crate::export::otlp::TraceExporter;
+use crate::export::otlp::{Counters as ExportCounters, TraceExporter};
 use crate::export::span_line;
 use crate::kernel::cost;
 use crate::loss::Losses;
@@ -87,11 +87,15 @@ pub(super) fn cost_of(published: &Published) -> Cost {
     }
 }
 
-/// A report of a running watch.
-pub(super) fn live_report(snapshot: &Snapshot, watch: &Watch) -> Report {
+/// A report of a running watch, and of the exporter where there is one.
+pub(super) fn live_report(
+    snapshot: &Snapshot,
+    watch: &Watch,
+    export: Option<&ExportCounters>,
+) -> Report {
     let host = Host::read();
     let published = watch.published();
-    let losses = Losses::of(&watch.counters.read(), &published, None);
+    let losses = Losses::of(&watch.counters.read(), &published, export);
     let elapsed_ns = snapshot.time_unix_nano.saturating_sub(snapshot.start_unix_nano);
     Report::new(
         snapshot,

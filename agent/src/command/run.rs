@@ -188,7 +188,8 @@ async fn attend(
             _ = health.tick() => if watch.is_over() { return true },
             _ = tables.tick(), if table => {
                 let now = snapshots();
-                show_table(&now.since(&before), watch);
+                let export = services.otlp.as_ref().map(Otlp::counters);
+                show_table(&now.since(&before), watch, export.as_deref());
                 before = now;
             }
         }
@@ -248,8 +249,8 @@ fn say_ready(metrics: Option<&str>, config: &Config) {
     outputs::say_ready(&format!("{metrics}{otlp}"));
 }
 
-fn show_table(snapshot: &Snapshot, watch: &Watch) {
-    let report = outputs::live_report(snapshot, watch);
+fn show_table(snapshot: &Snapshot, watch: &Watch, export: Option<&otlp::Counters>) {
+    let report = outputs::live_report(snapshot, watch, export);
     let mut out = std::io::stdout().lock();
     // A terminal that went away is noticed by the signal that comes with it.
     let _ = writeln!(out, "{}", crate::report::table(&report, 100));

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use aya::Ebpf;
 use aya::sys::{Stats, enable_stats};
 
-/// Cost of one program, estimated for the whole time from the windows.
-#[derive(Clone, Debug, PartialEq)]
+/// Cost of one program. Runs and seconds are estimated for the whole time from the windows, and only
+/// grow.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProgramCost {
     /// Name.
     pub name: String,
@@ -38,6 +39,67 @@ struct Account {
 
 type Accounts = BTreeMap<String, Account>;
 
+/// What the windows say of one program.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Estimate {
+    /// Within the windows.
+    measured: Account,
+    /// In all.
+    seconds: f64,
+    runs: f64,
+}
+
+/// What the windows say of all programs.
+#[derive(Debug, Default)]
+struct Estimates {
+    programs: BTreeMap<String, Estimate>,
+    /// What came to pass in the last window, and its length in seconds.
+    last: (Accounts, f64),
+}
+
+impl Estimates {
+    /// A window of `length` ended that stands for `stretch`.
+    fn window(&mut self, happened: Accounts, length: Duration, stretch: Duration) {
+        for (name, account) in &happened {
+            let estimate = self.programs.entry(name.clone()).or_default();
+            estimate.measured.time += account.time;
+            estimate.measured.runs += account.runs;
+        }
+        self.last = (happened, length.as_secs_f64().max(1e-9));
+        self.extend(stretch);
+    }
+
+    /// The last window stands for `stretch`, too.
+    fn extend(&mut self, stretch: Duration) {
+        let (happened, length) = &self.last;
+        let factor = stretch.as_secs_f64() / length.max(1e-9);
+        for (name, account) in happened {
+            let estimate = self.programs.entry(name.clone()).or_default();
+            estimate.seconds += account.time.as_secs_f64() * factor;
+            estimate.runs += account.runs as f64 * factor;
+        }
+    }
+
+    /// Seconds per second that all programs took in the last window.
+    fn load(&self) -> f64 {
+        let (happened, length) = &self.last;
+        let time: Duration = happened.values().map(|account| account.time).sum();
+        time.as_secs_f64() / length.max(1e-9)
+    }
+
+    /// Programs that did not run in a window are left out.
+    fn costs(&self) -> Vec<ProgramCost> {
+        let ran = self.programs.iter().filter(|(_, estimate)| estimate.measured.runs > 0);
+        ran.map(|(name, Estimate { measured, seconds, runs })| ProgramCost {
+            name: name.clone(),
+            ns_per_run: measured.time.as_nanos() as f64 / measured.runs as f64,
+            runs: *runs,
+            seconds: *seconds,
+        })
+        .collect()
+    }
+}
+
 /// An open window, and the kernel's accounts when it was opened.
 struct Window {
     handle: OwnedFd,
@@ -47,13 +109,12 @@ struct Window {
 
 /// Opens and closes the windows.
 pub struct Meter {
-    started: Instant,
     window: Option<Window>,
-    closed: Instant,
-    measured: Duration,
-    accounts: Accounts,
-    /// Seconds per second that all programs took in the last window.
-    load: f64,
+    /// Until when the estimates reach.
+    covered: Instant,
+    /// Whether there was a window yet.
+    began: bool,
+    estimates: Estimates,
     pause: Duration,
     hurries: bool,
     refused: bool,
@@ -66,17 +127,13 @@ const WINDOW: Duration = Duration::from_millis(100);
 const HURRIED_PAUSE: Duration = Duration::from_millis(900);
 
 impl Meter {
-    /// Measures one window in every `pause`.
+    /// Measures one window in every `pause`, the first at once.
     pub fn new(pause: Duration) -> Self {
-        let now = Instant::now();
         Self {
-            started: now,
             window: None,
-            // The first window begins at once.
-            closed: now.checked_sub(pause).unwrap_or(now),
-            measured: Duration::ZERO,
-            accounts: Accounts::new(),
-            load: 0.0,
+            covered: Instant::now(),
+            began: false,
+            estimates: Estimates::default(),
             pause,
             hurries: false,
             refused: false,
@@ -86,13 +143,24 @@ impl Meter {
     /// To be called often: opens or closes a window when it is time.
     pub(super) fn tick(&mut self, ebpf: &Ebpf) {
         let pause = if self.hurries { self.pause.min(HURRIED_PAUSE) } else { self.pause };
+        let is_due = !self.began || self.covered.elapsed() >= pause;
         match self.window.take_if(|window| window.opened.elapsed() >= WINDOW) {
             Some(window) => self.close(window, &read(ebpf)),
-            None if self.window.is_none() && !self.refused && self.closed.elapsed() >= pause => {
-                self.open(ebpf);
-            }
+            None if self.window.is_none() && !self.refused && is_due => self.open(ebpf),
             None => {}
         }
+    }
+
+    /// The programs are about to be detached: what is known stands for the time up to now.
+    pub(super) fn finish(&mut self, ebpf: &Ebpf) {
+        // A few milliseconds say less than the window before, if there was one.
+        let is_enough = |opened: Instant| opened.elapsed() >= WINDOW / 4;
+        let is_first = self.estimates.programs.is_empty();
+        match self.window.take().filter(|window| is_first || is_enough(window.opened)) {
+            Some(window) => self.close(window, &read(ebpf)),
+            None => self.estimates.extend(self.covered.elapsed()),
+        }
+        self.covered = Instant::now();
     }
 
     /// Whether windows come about once per second, as the cost is near its limit.
@@ -103,7 +171,12 @@ impl Meter {
     /// Seconds per second that all programs took lately, over all CPUs; 0 where the kernel does not
     /// tell.
     pub fn load(&self) -> f64 {
-        self.load
+        self.estimates.load()
+    }
+
+    /// The cost up to the last window.
+    pub fn costs(&self) -> Vec<ProgramCost> {
+        self.estimates.costs()
     }
 
     fn open(&mut self, ebpf: &Ebpf) {
@@ -111,6 +184,7 @@ impl Meter {
             Ok(handle) => {
                 let (opened, before) = (Instant::now(), read(ebpf));
                 self.window = Some(Window { handle, opened, before });
+                self.began = true;
             }
             Err(error) => {
                 tracing::debug!(%error, "the kernel does not account for programs");
@@ -121,51 +195,20 @@ impl Meter {
 
     fn close(&mut self, window: Window, now: &Accounts) {
         drop(window.handle);
-        let length = window.opened.elapsed();
-        let time = add(&mut self.accounts, &window.before, now);
-        self.load = time.as_secs_f64() / length.as_secs_f64().max(1e-9);
-        self.measured += length;
-        self.closed = Instant::now();
-    }
-
-    /// The cost so far. Programs that did not run in a window are left out.
-    pub(super) fn read(&self, ebpf: &Ebpf) -> Vec<ProgramCost> {
-        let (mut accounts, mut measured) = (self.accounts.clone(), self.measured);
-        if let Some(window) = &self.window {
-            add(&mut accounts, &window.before, &read(ebpf));
-            measured += window.opened.elapsed();
-        }
-        let measured = measured.as_secs_f64();
-        let share =
-            if measured > 0.0 { self.started.elapsed().as_secs_f64() / measured } else { 0.0 };
-        estimates(accounts, share)
+        let happened = difference(&window.before, now);
+        self.estimates.window(happened, window.opened.elapsed(), self.covered.elapsed());
+        self.covered = Instant::now();
     }
 }
 
-/// What the accounts say of the whole time, of which they cover one part in `share`.
-fn estimates(accounts: Accounts, share: f64) -> Vec<ProgramCost> {
-    let ran = accounts.into_iter().filter(|(_, account)| account.runs > 0);
-    ran.map(|(name, Account { time, runs })| ProgramCost {
-        name,
-        ns_per_run: time.as_nanos() as f64 / runs as f64,
-        runs: runs as f64 * share,
-        seconds: time.as_secs_f64() * share,
-    })
-    .collect()
-}
-
-/// Adds what came to pass between two readings. Returns the time of all programs.
-fn add(accounts: &mut Accounts, before: &Accounts, now: &Accounts) -> Duration {
-    let mut all = Duration::ZERO;
-    for (name, now) in now {
+/// What came to pass between two readings.
+fn difference(before: &Accounts, now: &Accounts) -> Accounts {
+    let entry = |(name, now): (&String, &Account)| {
         let before = before.get(name).copied().unwrap_or_default();
-        let account = accounts.entry(name.clone()).or_default();
         let time = now.time.saturating_sub(before.time);
-        account.time += time;
-        account.runs += now.runs.saturating_sub(before.runs);
-        all += time;
-    }
-    all
+        (name.clone(), Account { time, runs: now.runs.saturating_sub(before.runs) })
+    };
+    now.iter().map(entry).collect()
 }
 
 /// The kernel's accounts. Programs that are not loaded have none.
@@ -192,22 +235,25 @@ mod tests {
 
     #[test]
     fn only_what_was_added_within_windows_counts() {
-        let mut sum = Accounts::new();
-        let (before, after) = (accounts(&[("a", 500, 5)]), accounts(&[("a", 700, 7), ("b", 9, 1)]));
-        assert_eq!(add(&mut sum, &before, &after), Duration::from_nanos(209));
-        // Between the windows somebody else had accounting on.
-        let (before, after) = (accounts(&[("a", 9000, 90)]), accounts(&[("a", 9300, 92)]));
-        assert_eq!(add(&mut sum, &before, &after), Duration::from_nanos(300));
-        assert_eq!(sum, accounts(&[("a", 500, 4), ("b", 9, 1)]));
-        let costs = estimates(sum, 10.0);
-        assert_eq!(costs.len(), 2);
-        let first = costs.first().unwrap();
-        assert_eq!((first.ns_per_run, first.runs), (125.0, 40.0));
-        assert!((first.seconds - 5e-6).abs() < 1e-12);
-    }
-
-    #[test]
-    fn what_never_ran_has_no_figure() {
-        assert_eq!(estimates(accounts(&[("a", 0, 0)]), 3.0), []);
+        let second = Duration::from_secs(1);
+        let mut estimates = Estimates::default();
+        let before = accounts(&[("a", 500, 5)]);
+        let first = difference(&before, &accounts(&[("a", 700, 7), ("b", 9, 1), ("c", 0, 0)]));
+        assert_eq!(first, accounts(&[("a", 200, 2), ("b", 9, 1), ("c", 0, 0)]));
+        estimates.window(first, WINDOW, second);
+        assert!((estimates.load() - 209e-9 / 0.1).abs() < 1e-12);
+        // Between the windows somebody else had accounting on, and vigie had less to do after.
+        let before = accounts(&[("a", 9000, 90), ("b", 99, 9)]);
+        let second_window = difference(&before, &accounts(&[("a", 9300, 92), ("b", 99, 9)]));
+        estimates.window(second_window, WINDOW, 4 * second);
+        let costs = estimates.costs();
+        assert_eq!(costs.len(), 2, "{costs:?}");
+        let a = costs.first().unwrap();
+        assert!((a.ns_per_run - 125.0).abs() < 1e-9);
+        assert!((a.runs - (20.0 + 80.0)).abs() < 1e-9, "{a:?}");
+        assert!((a.seconds - (2e-6 + 12e-6)).abs() < 1e-12, "{a:?}");
+        estimates.extend(second);
+        let a = estimates.costs().swap_remove(0);
+        assert!((a.runs - 120.0).abs() < 1e-9, "{a:?}");
     }
 }

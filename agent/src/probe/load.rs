@@ -15,7 +15,7 @@ use vigie_common::policy::{
 };
 use vigie_common::record::RINGS;
 
-use super::cost::{Meter, ProgramCost};
+use super::cost::Meter;
 use super::counters::Counters;
 use super::memory::{self, MapMemory};
 use super::sweep::Swept;
@@ -174,9 +174,9 @@ impl Probes {
         meter.tick(&self.ebpf);
     }
 
-    /// What the programs cost so far.
-    pub fn cost(&self, meter: &Meter) -> Vec<ProgramCost> {
-        meter.read(&self.ebpf)
+    /// Ends measuring, before the programs are detached.
+    pub fn finish_measuring(&self, meter: &mut Meter) {
+        meter.finish(&self.ebpf);
     }
 }
 
