@@ -74,6 +74,10 @@ reasons! {
     ScratchBusy = "scratch_busy", "call", Figures, "nothing; report it if it is more than a few";
     /// The bytes of a call were in a kind of memory that vigie does not read.
     IteratorUnread = "iterator_unread", "call", Figures, "report it with the program and the kernel";
+    /// Too many calls at once for the table of the kprobe backend.
+    InFlightFull = "in_flight_full", "call", Figures, "nothing; report it with the kernel's release";
+    /// The kernel did not follow a call to its return.
+    ReturnMissed = "return_missed", "call", Figures, "set `capture.backend` to another one";
     /// Too many connections at once; new ones were not seen.
     ConnectionMapFull = "connection_map_full", "call", Figures, "raise `capture.max_connections`";
     /// Bytes were not in memory, or not there any more.
@@ -133,6 +137,8 @@ impl Reason {
             Counter::LostMessageBound => Some(Self::MessageBound),
             Counter::LostKernelMemory => Some(Self::KernelMemoryUnread),
             Counter::LostCompatSyscall => Some(Self::CompatSyscall),
+            Counter::LostInFlightFull => Some(Self::InFlightFull),
+            Counter::LostReturnMissed => Some(Self::ReturnMissed),
             Counter::LostShed => Some(Self::Shed),
             Counter::Syscalls
             | Counter::BytesReceived

@@ -20,9 +20,6 @@ use crate::span::assemble::Assembler;
 use crate::span::route::{RouteLimits, Routes, Unmatched};
 use crate::watch::{Parts, Recording, Watch, WatchError};
 
-/// The backend in use, as reports name it.
-pub const BACKEND: &str = "syscall";
-
 /// Why a watch could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
@@ -97,6 +94,8 @@ pub fn start(
 pub fn load_options(config: &Config, watch_by_default: bool) -> LoadOptions {
     let capture = &config.capture;
     LoadOptions {
+        backend: capture.backend,
+        attach_all: false,
         ring_bytes: bytes(capture.ring_bytes.0),
         max_connections: capture.max_connections,
         max_processes: capture.max_processes,

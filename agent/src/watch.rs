@@ -17,11 +17,12 @@ use crate::governor::usage::Gauge;
 use crate::governor::{Budget, Change, Governor, Level, State};
 use crate::identities::Live;
 use crate::pipeline::{Figures, Pipeline};
+use crate::probe::control::PolicyError;
 use crate::probe::cost::{Meter, ProgramCost};
 use crate::probe::counters::Counters;
-use crate::probe::load::{PolicyError, Probes};
 use crate::probe::memory::MapMemory;
 use crate::probe::reader::Reader;
+use crate::probe::{Backend, Probes};
 use crate::span::route::Routes;
 
 /// Where a recording goes.
@@ -89,6 +90,8 @@ pub struct Watch {
     published: Arc<Mutex<Published>>,
     /// The kernel's counters.
     pub counters: Arc<Counters>,
+    /// The hooks in use.
+    pub backend: Backend,
 }
 
 /// Why a watch could not begin or ended early.
@@ -126,7 +129,7 @@ impl Watch {
             ..
         } = parts;
         let reader = Reader::try_new(std::mem::take(&mut probes.rings))?;
-        let counters = Arc::clone(&probes.counters);
+        let (counters, backend) = (Arc::clone(&probes.counters), probes.backend);
         if parts.watch_children {
             // Children inherit it in the kernel; this process itself is never watched.
             let own = ProcessKey { pid: std::process::id(), start_ns: 0 };
@@ -162,7 +165,7 @@ impl Watch {
                 move || rounds.run(&stop, interval)
             })
             .map_err(WatchError::Thread)?;
-        Ok(Self { thread, stop, reload, published, counters })
+        Ok(Self { thread, stop, reload, published, counters, backend })
     }
 
     /// What is known now.
@@ -258,6 +261,7 @@ impl Rounds {
         });
         self.record_identities()?;
         self.apply_policies();
+        self.probes.attach_needed();
         self.probes.measure(&mut self.meter);
         let maintain = now.saturating_sub(self.maintained_ns) >= MAINTAIN_EVERY_NS;
         if maintain {

@@ -11,8 +11,7 @@ use crate::{
     kernel::read,
     maps::{CONNECTIONS, NEXT_CONNECTION, SCRATCH, count},
     params::{offset, setting},
-    segment,
-    socket::{self, Socket},
+    segment, socket,
 };
 
 /// One direction of a connection.
@@ -54,6 +53,8 @@ pub(crate) struct Connection {
     pub(crate) from_start: u8,
     pub(crate) family: u16,
     pub(crate) reserved: u16,
+    /// TCP sequence number up to which received bytes were handled; 0 before the first.
+    pub(crate) sequence: u32,
 }
 
 const _: () = assert!(
@@ -64,6 +65,8 @@ const _: () = assert!(
 pub(crate) const AF_UNIX: u16 = 1;
 pub(crate) const AF_INET: u16 = 2;
 pub(crate) const AF_INET6: u16 = 10;
+/// The states from here on, with one exception (LISTEN), follow a FIN of the peer.
+const TCP_CLOSE: u8 = 7;
 const SOCK_STREAM: u16 = 1;
 const IPPROTO_TCP: u16 = 6;
 
@@ -95,39 +98,31 @@ impl Connection {
 /// The address of a sock may be used again for another one. A TCP connection is forgotten when its
 /// sock is destroyed, so its address alone names it; else the inode number must be the same.
 #[inline(always)]
-pub(crate) fn known(socket: &Socket) -> Option<&'static mut Connection> {
-    let known = CONNECTIONS.get_ptr_mut(socket.sock)?;
+pub(crate) fn known(sock: u64) -> Option<&'static mut Connection> {
+    let known = CONNECTIONS.get_ptr_mut(sock)?;
     // SAFETY: map values stay valid while the program runs; concurrent programs on the same
     // connection write other fields, or the same ones with nearly the same values.
     let known = unsafe { &mut *known };
     if known.family != AF_UNIX && setting!(has_destroy) != 0 {
         return Some(known);
     }
-    (socket::inode_of(socket.file)? == known.inode).then_some(known)
+    (socket::inode_of(sock)? == known.inode).then_some(known)
 }
 
 /// The connection of a socket, made when it is seen for the first time. `length` bytes went by in
 /// `direction` just now and are not in its positions yet.
 #[inline(always)]
-pub(crate) fn of(
-    socket: &Socket,
-    direction: Direction,
-    length: u64,
-) -> Option<&'static mut Connection> {
-    if let Some(known) = known(socket) {
+pub(crate) fn of(sock: u64, direction: Direction, length: u64) -> Option<&'static mut Connection> {
+    if let Some(known) = known(sock) {
         return Some(known);
     }
-    first_sight(socket, direction, length)
+    first_sight(sock, direction, length)
 }
 
 #[inline(never)]
-fn first_sight(
-    socket: &Socket,
-    direction: Direction,
-    length: u64,
-) -> Option<&'static mut Connection> {
-    let family: u16 = read(socket.sock, offset!(sock_family))?;
-    if !may_be_of_interest(socket.sock, family) {
+fn first_sight(sock: u64, direction: Direction, length: u64) -> Option<&'static mut Connection> {
+    let family: u16 = read(sock, offset!(sock_family))?;
+    if !may_be_of_interest(sock, family) {
         return None;
     }
     let scratch = SCRATCH.get_ptr_mut(0)?;
@@ -142,7 +137,7 @@ fn first_sight(
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     new.id = number << 12 | u64::from(cpu & 0xfff);
-    new.inode = socket::inode_of(socket.file)?;
+    new.inode = socket::inode_of(sock)?;
     // SAFETY: no arguments.
     new.last_ns = unsafe { bpf_ktime_get_ns() };
     new.received = ZERO;
@@ -152,23 +147,48 @@ fn first_sight(
     new.last_direction = 0;
     new.announced = 0;
     // Of a unix socket nothing tells how much went by before; the bytes themselves must do.
-    new.from_start = u8::from(family != AF_UNIX && at_start(socket.sock, direction, length));
+    new.from_start = u8::from(family != AF_UNIX && at_start(sock, direction, length));
     new.family = family;
     new.reserved = 0;
     new.class = Class::Unknown as u8;
+    new.sequence = 0;
     #[expect(
         clippy::needless_borrows_for_generic_args,
         reason = "by value it would be copied to the stack, which has 512 bytes"
     )]
-    let inserted = CONNECTIONS.insert(socket.sock, &*new, 0);
+    let inserted = CONNECTIONS.insert(sock, &*new, 0);
     if inserted.is_err() {
         count(Counter::LostConnectionsFull, 1);
         return None;
     }
     count(Counter::ConnectionsOpened, 1);
-    let value = CONNECTIONS.get_ptr_mut(socket.sock)?;
+    let value = CONNECTIONS.get_ptr_mut(sock)?;
     // SAFETY: as in `of`.
     Some(unsafe { &mut *value })
+}
+
+/// Takes account of bytes that were received in a way that no hook sees: the stream has a gap there.
+/// `total` bytes were received just now.
+#[inline(always)]
+pub(crate) fn catch_up(connection: &mut Connection, sock: u64, total: u64) {
+    if connection.family == AF_UNIX {
+        return;
+    }
+    let Some(now) = read::<u32>(sock, offset!(tcp_copied_seq)) else { return };
+    let unseen = now.wrapping_sub(total as u32).wrapping_sub(connection.sequence);
+    let known = connection.sequence != 0;
+    connection.sequence = now;
+    if !known || unseen == 0 || unseen >= 1 << 31 {
+        return;
+    }
+    // A FIN takes a number, too. With an upper layer protocol (kernel TLS) the numbers count other
+    // bytes.
+    let is_end = unseen == 1
+        && read::<u8>(sock, offset!(sock_state)).is_some_and(|state| state >= TCP_CLOSE);
+    if !is_end && read::<u64>(sock, offset!(tcp_upper_layer)) == Some(0) {
+        connection.received.position += u64::from(unseen);
+        count(Counter::BytesUnread, unseen.into());
+    }
 }
 
 const ZERO: Half = Half { position: 0, pending: 0, pending_ns: 0, pending_length: 0, budget: 0 };

@@ -16,7 +16,6 @@ use vigie_common::{
 };
 
 use crate::{
-    kernel::read_user,
     maps::{RING0, RING1, RING2, RING3, count},
     params::setting,
     segment,
@@ -108,7 +107,7 @@ pub(crate) const GATHERED_ENTRIES: u64 = 8;
 /// there was room.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_gather(_: u64) -> u64 {
+pub extern "C" fn vigie_gather() -> u64 {
     let Some(work) = segment::work() else { return 0 };
     let ring = ring_of(work.header.connection);
     // SAFETY: `ring` is a ring.
@@ -125,7 +124,7 @@ pub extern "C" fn vigie_gather(_: u64) -> u64 {
         if entry >= work.source.entries || u64::from(copied) >= work.total {
             break;
         }
-        let vector = read_user::<[u64; 2]>(work.source.address.wrapping_add(entry * 16));
+        let vector = work.source.entry(entry);
         entry += 1;
         let Some([base, length]) = vector else { break };
         let length = length.min(work.total - u64::from(copied)) as u32;

@@ -7,6 +7,8 @@
 //! - [`socket`]: from a file descriptor to the socket
 //! - [`connection`]: what is kept per connection, its turns and its class
 //! - [`process`]: who is watched
+//! - [`entered`]: when the write of a thread began
+//! - [`iterator`]: the user memory behind a kernel's iterator
 //! - [`segment`]: the user memory that a call read or wrote
 //! - [`emit`]: records into the rings
 //! - [`kernel`], [`maps`], [`params`]: reading the kernel, the maps, the read-only global
@@ -18,6 +20,8 @@
 mod classify;
 mod connection;
 mod emit;
+mod entered;
+mod iterator;
 mod kernel;
 mod maps;
 mod params;

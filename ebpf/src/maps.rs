@@ -9,20 +9,12 @@ use vigie_common::{
     policy::{HINT_SLOTS, Hint, ProcessEntry, Tuning},
 };
 
-use crate::{connection::Connection, segment::Work};
-
-/// When the write of a thread began, one slot per thread number modulo the size. Two threads on one
-/// slot cost each other the time of entry, nothing else.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Entered {
-    pub(crate) tid: u32,
-    pub(crate) number: u32,
-    pub(crate) time_ns: u64,
-}
-
-/// Slots of [`ENTERED`], a power of two.
-pub(crate) const ENTERED_SLOTS: u32 = 8192;
+use crate::{
+    connection::Connection,
+    entered::{self, Entered},
+    probes::socket::{IN_FLIGHT_CALLS, InFlight, SERIES_SLOTS, Series},
+    segment::Work,
+};
 
 /// By [`Counter`].
 #[map]
@@ -46,7 +38,7 @@ pub(crate) static TUNING: Array<Tuning> = Array::with_max_entries(1, 0);
 
 /// Times of entry of calls that write.
 #[map]
-pub(crate) static ENTERED: Array<Entered> = Array::with_max_entries(ENTERED_SLOTS, 0);
+pub(crate) static ENTERED: Array<Entered> = Array::with_max_entries(entered::SLOTS, 0);
 
 /// Connections and records are numbered per CPU.
 #[map]
@@ -75,9 +67,34 @@ pub(crate) fn count(counter: Counter, amount: u64) {
     }
 }
 
-/// Whether there were ever unix sockets of interest: until then no close needs a look.
+/// What was met that needs hooks of its own, bits of [`vigie_common::policy::needs`].
 #[map]
-pub(crate) static UNIX_SEEN: Array<u32> = Array::with_max_entries(1, 0);
+pub(crate) static NEEDS: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Says that something of [`vigie_common::policy::needs`] was met.
+#[inline(always)]
+pub(crate) fn need(what: u32) {
+    if let Some(needs) = NEEDS.get_ptr_mut(0) {
+        // SAFETY: map values stay valid while the program runs; two writers at once cost another
+        // call, for there is one with every such connection.
+        unsafe { *needs |= what };
+    }
+}
+
+/// Whether something of [`vigie_common::policy::needs`] was met.
+#[inline(always)]
+pub(crate) fn is_needed(what: u32) -> bool {
+    // SAFETY: as in `need`.
+    NEEDS.get_ptr(0).is_some_and(|needs| unsafe { *needs } & what != 0)
+}
+
+/// Calls of send and receive functions that kprobes saw begin, by thread.
+#[map]
+pub(crate) static IN_FLIGHT: HashMap<u64, InFlight> = HashMap::with_max_entries(IN_FLIGHT_CALLS, 0);
+
+/// Progress through the messages of one call, by thread.
+#[map]
+pub(crate) static SERIES: Array<Series> = Array::with_max_entries(SERIES_SLOTS, 0);
 
 /// The state of the call that this CPU handles.
 #[map]

@@ -9,7 +9,7 @@
 use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_probe_read_user};
 use vigie_common::{
     counter::Counter,
-    policy::{HINT_SLOTS, Tuning},
+    policy::{HINT_SLOTS, Tuning, needs},
     record::{Class, Data, Direction, Kind, MAX_PAYLOAD, TAIL_BYTES, data_flags},
 };
 
@@ -17,12 +17,14 @@ use crate::{
     classify::{ENCRYPTED, REQUEST, RESPONSE, UNDECIDED, vigie_classify},
     connection::{self, Connection},
     emit,
-    kernel::read_user,
-    maps::{HINTS, TUNING, UNIX_SEEN, WORK, count},
+    kernel::{read, read_user},
+    maps::{HINTS, TUNING, WORK, count, need},
     params::setting,
     probes,
-    socket::Socket,
 };
+
+/// Most iovec entries that the kernel takes (UIO_MAXIOV).
+const MAX_IOVECS: u64 = 1024;
 
 /// Rounds of the copy loop: iovec entries and slices together.
 const MAX_ROUNDS: u32 = 48;
@@ -35,11 +37,50 @@ pub(crate) struct Source {
     pub(crate) address: u64,
     /// Entries of the iovec array; [`Source::BUFFER`] for one buffer, [`Source::NONE`] for none.
     pub(crate) entries: u64,
+    /// Bytes of the first entry that are not the call's.
+    pub(crate) skip: u64,
+    /// 1 when the iovec array is the kernel's own copy. The bytes are in user memory always.
+    pub(crate) in_kernel: u64,
 }
 
 impl Source {
     pub(crate) const BUFFER: u64 = u64::MAX;
     pub(crate) const NONE: u64 = u64::MAX - 1;
+
+    /// No bytes that can be read.
+    #[inline(always)]
+    pub(crate) fn none() -> Self {
+        Self { address: 0, entries: Self::NONE, skip: 0, in_kernel: 0 }
+    }
+
+    /// One buffer of user memory.
+    #[inline(always)]
+    pub(crate) fn buffer(address: u64) -> Self {
+        Self { address, entries: Self::BUFFER, skip: 0, in_kernel: 0 }
+    }
+
+    /// An iovec array of user memory.
+    #[inline(always)]
+    pub(crate) fn vector(address: u64, entries: u64) -> Self {
+        Self { address, entries: entries.min(MAX_IOVECS), skip: 0, in_kernel: 0 }
+    }
+
+    /// Base and length of one entry of the array.
+    #[inline(always)]
+    pub(crate) fn entry(&self, index: u64) -> Option<[u64; 2]> {
+        let address = self.address.wrapping_add(index * 16);
+        let mut entry = if self.in_kernel == 0 {
+            read_user::<[u64; 2]>(address)?
+        } else {
+            read::<[u64; 2]>(address, 0)?
+        };
+        if index == 0 {
+            let skip = self.skip.min(entry[1]);
+            entry[0] = entry[0].wrapping_add(skip);
+            entry[1] -= skip;
+        }
+        Some(entry)
+    }
 }
 
 /// Who called, and when.
@@ -58,10 +99,14 @@ pub(crate) struct Caller {
 /// It is kept in a per-CPU map and not on the stack, so that the verifier knows no value in it:
 /// every round of the copy loop then looks the same to it, and it is done after a few thousand
 /// instructions instead of a million. The system call tracepoints run with preemption off, so
-/// nobody else on this CPU uses it in between.
+/// nobody else on this CPU uses it in between; other hooks may not, and [`take`] it.
 #[repr(C)]
 pub(crate) struct Work {
     pub(crate) caller: Caller,
+    /// `struct sock` of the call.
+    pub(crate) sock: u64,
+    /// `struct msghdr` of the call, where a hook has it.
+    pub(crate) message: u64,
     pub(crate) source: Source,
     pub(crate) total: u64,
     pub(crate) header: Data,
@@ -85,6 +130,16 @@ pub(crate) struct Work {
     first: u64,
     first_length: u32,
     reserved: u32,
+    /// Calls that use this state: see [`take`].
+    users: u64,
+}
+
+impl Work {
+    /// Gives back what [`take`] gave.
+    #[inline(always)]
+    pub(crate) fn give(&mut self) {
+        add(&raw mut self.users, u64::MAX);
+    }
 }
 
 /// The state of this CPU.
@@ -95,21 +150,56 @@ pub(crate) fn work() -> Option<&'static mut Work> {
     Some(unsafe { &mut *work })
 }
 
-/// Handles `total` bytes that the caller in [`Work`] moved over a socket.
+/// The state of this CPU for a hook that may be preempted by another thread's. When that is in the
+/// middle of a call itself, this call is lost, and counted.
+#[inline(always)]
+pub(crate) fn take() -> Option<&'static mut Work> {
+    let work = work()?;
+    // The addition is one instruction, and its result is not taken from it (which 5.10 cannot): a
+    // thread that comes in between finds more than itself, and has gone when this one goes on.
+    add(&raw mut work.users, 1);
+    // SAFETY: the field is valid; a plain read of what only this CPU writes.
+    if unsafe { (&raw const work.users).read_volatile() } != 1 {
+        work.give();
+        count(Counter::LostScratchBusy, 1);
+        return None;
+    }
+    Some(work)
+}
+
+/// Adds to a word in one instruction. `core`'s atomics for this target have loads and stores only.
+#[inline(always)]
+fn add(word: *mut u64, amount: u64) {
+    // SAFETY: changes only the word, which the caller has from a reference.
+    unsafe {
+        core::arch::asm!(
+            "lock *(u64 *)({0} + 0) += {1}",
+            in(reg) word,
+            in(reg) amount,
+            options(nostack)
+        );
+    }
+}
+
+/// Handles `total` bytes that the caller in [`Work`] moved over its socket.
 ///
 /// Like the other functions here whose names begin with `vigie_`, a global function in the
 /// verifier's sense: it is checked once by itself, for any arguments, and not along each way that
-/// leads to it. Such functions take numbers only, so what they work on comes from [`Work`].
+/// leads to it. Such functions take numbers only, so what they work on comes from [`Work`]; there a
+/// pointer becomes a number, too.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_moved(sock: u64, file: u64, sent: u64) -> u64 {
+pub extern "C" fn vigie_moved(sent: u64) -> u64 {
     let Some(work) = work() else { return 0 };
-    let socket = &Socket { file, sock };
+    let sock = work.sock;
     let direction = if sent == 0 { Direction::Received } else { Direction::Sent };
     let total = work.total;
-    let Some(connection) = connection::of(socket, direction, total) else { return 0 };
+    let Some(connection) = connection::of(sock, direction, total) else { return 0 };
     if !connection.is_interesting() {
         return 0;
+    }
+    if matches!(direction, Direction::Received) {
+        connection::catch_up(connection, sock, total);
     }
     let mark = direction as u8 + 1;
     let turn = connection.last_direction != mark;
@@ -126,7 +216,7 @@ pub extern "C" fn vigie_moved(sock: u64, file: u64, sent: u64) -> u64 {
     let tuning = tuning();
     let shed = tuning.shed != 0;
     if connection.announced == 0 && !shed {
-        announce(connection, &work.caller, socket);
+        announce(connection, &work.caller, sock);
     }
     let class = connection.class;
     let is_request = (class == Class::Http1Server as u8) == (direction as u8 == 0);
@@ -160,7 +250,7 @@ pub extern "C" fn vigie_moved(sock: u64, file: u64, sent: u64) -> u64 {
         carry(work, half);
     }
     let before = work.budget;
-    vigie_copy(0);
+    vigie_copy();
     half.budget = half.budget.saturating_sub(before.wrapping_sub(work.budget) as u32);
     connection.lost += work.failed as u32;
     0
@@ -189,10 +279,10 @@ fn prepare(work: &mut Work, connection: &Connection, direction: Direction, turn:
     header.goroutine = 0;
 }
 
-/// Copies the bytes of one call as [`Work`] describes it. The argument is not used.
+/// Copies the bytes of one call as [`Work`] describes it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_copy(_: u64) -> u64 {
+pub extern "C" fn vigie_copy() -> u64 {
     let Some(work) = work() else { return 0 };
     let entries = work.source.entries;
     work.remaining = work.total;
@@ -220,8 +310,7 @@ pub extern "C" fn vigie_copy(_: u64) -> u64 {
             if work.entry >= entries || entries >= Source::NONE {
                 break;
             }
-            let vector = work.source.address.wrapping_add(work.entry * 16);
-            let Some([base, length]) = read_user::<[u64; 2]>(vector) else {
+            let Some([base, length]) = work.source.entry(work.entry) else {
                 count(Counter::LostUserMemory, 1);
                 break;
             };
@@ -251,7 +340,7 @@ fn gathered(work: &mut Work) {
     work.header.head = 0;
     work.header.tail = 0;
     work.header.flags |= data_flags::LAST_SLICE;
-    if emit::vigie_gather(0) == 0 {
+    if emit::vigie_gather() == 0 {
         work.failed += 1;
     }
     work.budget -= work.total;
@@ -347,7 +436,7 @@ fn undecided(connection: &mut Connection, work: &Work, direction: Direction, tur
         // In the middle of a turn that began with something else.
         return false;
     }
-    vigie_first_bytes(0);
+    vigie_first_bytes();
     let (bytes, length) = (work.first, work.first_length);
     let had = half.pending_length.min(8);
     let bytes = if had >= 8 { half.pending } else { half.pending | bytes << (had * 8) };
@@ -383,13 +472,12 @@ fn undecided(connection: &mut Connection, work: &Work, direction: Direction, tur
 }
 
 /// Puts up to eight first bytes of a call, in the low bytes, and how many they are into [`Work`]. A
-/// head that was put together from small iovec entries is followed over the first four. The
-/// argument is not used.
+/// head that was put together from small iovec entries is followed over the first four.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_first_bytes(_: u64) -> u64 {
+pub extern "C" fn vigie_first_bytes() -> u64 {
     let Some(work) = work() else { return 0 };
-    let Source { address, entries } = work.source;
+    let Source { address, entries, .. } = work.source;
     work.first = 0;
     work.first_length = 0;
     if entries == Source::BUFFER {
@@ -405,9 +493,7 @@ pub extern "C" fn vigie_first_bytes(_: u64) -> u64 {
         if entry >= entries || have >= 8 || u64::from(have) >= work.total {
             break;
         }
-        let Some(vector) = read_user::<[u64; 2]>(address.wrapping_add(entry * 16)) else {
-            break;
-        };
+        let Some(vector) = work.source.entry(entry) else { break };
         let available = vector[1].min(work.total - u64::from(have));
         let (more, count) = few_bytes(vector[0], available, 8 - have);
         work.first |= more << (have * 8);
@@ -441,14 +527,14 @@ fn few_bytes(address: u64, available: u64, wanted: u32) -> (u64, u32) {
 /// Whether a call's bytes begin with the head of a message.
 #[inline(always)]
 fn begins_message(work: &mut Work) -> bool {
-    vigie_first_bytes(0);
+    vigie_first_bytes();
     work.first_length == 8 && matches!(vigie_classify(work.first, 8), REQUEST | RESPONSE)
 }
 
 /// Whether the call in [`Work`] may be the beginning of a message of a known protocol.
 #[inline(always)]
 pub(crate) fn may_begin_message() -> bool {
-    vigie_first_bytes(0);
+    vigie_first_bytes();
     let Some(work) = work() else { return false };
     work.first_length > 0
         && matches!(
@@ -488,22 +574,19 @@ fn at_most(setting: u32, limit: u32) -> u32 {
 
 /// Tells user space of a connection. Tried again with the next segment when there was no room.
 #[inline(never)]
-fn announce(connection: &mut Connection, caller: &Caller, socket: &Socket) {
-    if probes::open::emit(connection, caller, socket.sock) {
+fn announce(connection: &mut Connection, caller: &Caller, sock: u64) {
+    if probes::open::emit(connection, caller, sock) {
         connection.announced = 1;
-        if connection.family == connection::AF_UNIX
-            && let Some(seen) = UNIX_SEEN.get_ptr_mut(0)
-        {
-            // SAFETY: map values stay valid while the program runs.
-            unsafe { *seen = 1 };
+        if connection.family == connection::AF_UNIX {
+            need(needs::UNIX_CLOSE);
         }
     }
 }
 
 /// Handles the end of the stream (`error` 0) or a failed call on a connection.
 #[inline(always)]
-pub(crate) fn ended(work: &mut Work, socket: &Socket, direction: Direction, error: u8) {
-    let Some(connection) = connection::known(socket) else { return };
+pub(crate) fn ended(work: &mut Work, sock: u64, direction: Direction, error: u8) {
+    let Some(connection) = connection::known(sock) else { return };
     if connection.announced == 0 {
         return;
     }

@@ -81,11 +81,13 @@ pub(crate) fn is_in_table(fd: u32) -> bool {
         .is_some_and(|size| fd < size)
 }
 
-/// Inode number of a socket's file: tells a sock from a later one at the same address.
+/// Inode number of a sock's socket: tells a sock from a later one at the same address. `None` when
+/// the socket was closed.
 #[inline(always)]
-pub(crate) fn inode_of(file: u64) -> Option<u64> {
-    let inode: u64 = read(file, offset!(file_inode))?;
-    read(inode, offset!(inode_ino))
+pub(crate) fn inode_of(sock: u64) -> Option<u64> {
+    let socket: u64 = read(sock, offset!(sock_socket))?;
+    // `struct socket_alloc` holds both, the socket first.
+    (socket != 0).then(|| read(socket, offset!(socket_alloc_inode) + offset!(inode_ino)))?
 }
 
 /// Whether nobody else holds the file.

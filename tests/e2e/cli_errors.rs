@@ -189,7 +189,7 @@ fn check_says_what_will_run() -> Result<()> {
     let report: Value = serde_json::from_str(&ended.output.join("\n"))?;
     for (pointer, wanted) in [
         ("/version", Value::from(1)),
-        ("/backend", Value::from("syscall")),
+        ("/backend", Value::from("socket-tracepoint")),
         ("/btf", Value::from(true)),
         ("/root", Value::from(true)),
     ] {

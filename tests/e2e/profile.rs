@@ -36,7 +36,7 @@ fn counts_are_exact() -> Result<()> {
         Ok(())
     };
     is("/version", 1.into())?;
-    is("/backend", "syscall".into())?;
+    is("/backend", "socket-tracepoint".into())?;
     is("/loss/records_dropped", 0.into())?;
     is("/loss/completeness", 1.0.into())?;
     for (name, path) in TARGETS {

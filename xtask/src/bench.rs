@@ -2,11 +2,13 @@
 //!
 //! Absolute figures of a shared machine mean little, so every benchmark alternates runs without
 //! anything, with an empty pair of tracepoints, and with the agent, and reports the medians of what
-//! each round says; see [`rounds`].
+//! each round says; see [`rounds`]. The one exception counts instructions instead, see
+//! [`instructions`].
 
 mod agent;
 mod getppid;
 mod http;
+mod instructions;
 mod keepalive;
 mod nginx;
 mod process;
@@ -52,6 +54,9 @@ pub(crate) struct Args {
     /// Connections that wrk keeps open
     #[arg(long, default_value = "50")]
     connections: NonZeroU32,
+    /// Requests of each measurement of `instructions`
+    #[arg(long, default_value = "2000")]
+    requests: NonZeroU32,
     /// Where nginx's answer comes from
     #[arg(long, value_enum, default_value = "file")]
     page: Page,
@@ -61,7 +66,8 @@ pub(crate) struct Args {
     /// Leave out the runs with an empty pair of tracepoints, which are a third of the time
     #[arg(long)]
     no_reference: bool,
-    /// Measure this agent instead of building the one in this checkout
+    /// Measure this agent instead of building the one in this checkout; `instructions` wants a static
+    /// one
     #[arg(long, value_name = "FILE")]
     agent: Option<PathBuf>,
 }
@@ -97,10 +103,43 @@ const BENCHMARKS: [Benchmark; 5] = [
 
 /// `cargo xtask bench`.
 pub(crate) fn task(workspace: &Workspace, args: &Args) -> Result<()> {
-    let chosen = choose(&args.names)?;
+    let (counted, timed): (Vec<&str>, Vec<&str>) =
+        args.names.iter().map(String::as_str).partition(|name| instructions::is_meant(name));
+    let chosen = if timed.is_empty() && !counted.is_empty() { Vec::new() } else { choose(&timed)? };
     // Before the build, whose own load is gone when the runs begin.
     let machine = Machine::read()?;
     setup::ensure(workspace, Purpose::Test)?;
+    let mut report = Report::new(machine);
+    if !chosen.is_empty() {
+        time(workspace, args, chosen, &mut report)?;
+        print!("{report}");
+    }
+    let mut json = serde_json::to_value(&report).context("writing JSON")?;
+    if args.names.is_empty() || !counted.is_empty() {
+        let agent = args.agent.as_deref();
+        let table = instructions::measure(workspace, &counted, args.requests.get(), agent)
+            .context("bench instructions")?;
+        print!("{table}");
+        let results = serde_json::to_value(&table.results).context("writing JSON")?;
+        if let (Some(all), Some(results)) = (json["results"].as_array_mut(), results.as_array()) {
+            all.extend(results.iter().cloned());
+        }
+    }
+    if let Some(file) = &args.json {
+        let mut json = serde_json::to_string_pretty(&json).context("writing JSON")?;
+        json.push('\n');
+        fs::write(file, json).with_context(|| format!("writing {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// The benchmarks that measure time, on this machine itself.
+fn time(
+    workspace: &Workspace,
+    args: &Args,
+    chosen: Vec<Benchmark>,
+    report: &mut Report,
+) -> Result<()> {
     let agent = if let Some(agent) = &args.agent {
         agent.clone()
     } else {
@@ -120,28 +159,22 @@ pub(crate) fn task(workspace: &Workspace, args: &Args) -> Result<()> {
         rotel: workspace.setup().join("venv/bin/rotel"),
         folder,
     };
-    let mut report = Report::new(machine);
     for (name, measure) in chosen {
         eprintln!("bench: {name}");
         report.results.push(measure(&bench, name).with_context(|| format!("bench {name}"))?);
-    }
-    print!("{report}");
-    if let Some(file) = &args.json {
-        let mut json = serde_json::to_string_pretty(&report).context("writing JSON")?;
-        json.push('\n');
-        fs::write(file, json).with_context(|| format!("writing {}", file.display()))?;
     }
     Ok(())
 }
 
 /// The benchmarks with these names, or in the groups of these names.
-fn choose(names: &[String]) -> Result<Vec<Benchmark>> {
+fn choose(names: &[&str]) -> Result<Vec<Benchmark>> {
     let is_asked = |benchmark: &str, name: &str| {
         benchmark.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     for name in names {
         if !BENCHMARKS.iter().any(|(benchmark, _)| is_asked(benchmark, name)) {
-            let all: Vec<&str> = BENCHMARKS.iter().map(|(benchmark, _)| *benchmark).collect();
+            let mut all: Vec<&str> = BENCHMARKS.iter().map(|(benchmark, _)| *benchmark).collect();
+            all.push(instructions::GROUP);
             return Err(Advice::error(
                 format!("no benchmark is called {name}"),
                 format!("choose from: {}", all.join(", ")),
@@ -149,7 +182,7 @@ fn choose(names: &[String]) -> Result<Vec<Benchmark>> {
         }
     }
     let chosen = BENCHMARKS.into_iter().filter(|(benchmark, _)| {
-        names.is_empty() || names.iter().any(|name| is_asked(benchmark, name))
+        names.is_empty() || names.iter().any(|&name| is_asked(benchmark, name))
     });
     Ok(chosen.collect())
 }
@@ -159,8 +192,7 @@ mod tests {
     use super::*;
 
     fn chosen(names: &[&str]) -> Vec<&'static str> {
-        let names: Vec<String> = names.iter().map(|&n| n.to_owned()).collect();
-        choose(&names).unwrap().into_iter().map(|(name, _)| name).collect()
+        choose(names).unwrap().into_iter().map(|(name, _)| name).collect()
     }
 
     #[test]
@@ -172,7 +204,7 @@ mod tests {
 
     #[test]
     fn unknown_name_lists_the_known_ones() {
-        let error = choose(&["overhead/nginx".to_owned()]).unwrap_err();
+        let error = choose(&["overhead/nginx"]).unwrap_err();
         assert!(crate::advice::remedy(&error).unwrap().contains("overhead/nginx-keepalive"));
     }
 }

@@ -9,7 +9,7 @@ use crate::governor::Level;
 use crate::kernel::machine::{CAPABILITIES, Capability, Machine, Need};
 use crate::loss::{Effect, Reason};
 use crate::probe::cost;
-use crate::probe::load;
+use crate::probe::load::{self, LoadError, LoadOptions};
 use crate::probe::memory::MapMemory;
 use crate::probe::{ProbeState, Status};
 use crate::session;
@@ -107,19 +107,12 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
     let machine = Machine::look();
     let missing = machine.missing();
     // Every probe is really loaded and attached, and detached again when `loaded` goes.
-    let loaded = load::load(&session::load_options(&config, false));
+    let options = LoadOptions { attach_all: true, ..session::load_options(&config, false) };
+    let loaded = load::load(&options);
     let probes = match &loaded {
         Ok(probes) => probes.statuses.iter().map(probe).collect(),
-        Err(error) => load::names()
-            .map(|name| Probe {
-                name,
-                hook: load::HOOK,
-                state: "refused",
-                reason: Some(error.to_string()),
-                needs: needs(),
-                fallback: None,
-            })
-            .collect(),
+        Err(LoadError::NoBackend(refused)) => refused.iter().map(probe).collect(),
+        Err(_) => Vec::new(),
     };
     let findings = Findings {
         version: 1,
@@ -134,7 +127,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
             .map(|capability| capability.name)
             .collect(),
         missing_capabilities: machine.lacking().iter().map(missing_capability).collect(),
-        backend: loaded.is_ok().then_some(session::BACKEND),
+        backend: loaded.as_ref().ok().map(|probes| probes.backend.name()),
         probes,
         features: features(loaded.is_ok()),
         maps: maps(loaded.as_ref().map_or(&[], |probes| &probes.memory)),

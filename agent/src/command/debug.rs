@@ -74,7 +74,7 @@ fn record(common: &Common, path: &Path, duration: Duration) -> Result<(), Failur
     };
     let store = Arc::new(Mutex::new(session::store(&config)));
     let watch = session::start(&config, store, wishes).map_err(|error| require::explain(&error))?;
-    outputs::say_ready("");
+    outputs::say_ready(&watch, "");
     let end = std::time::Instant::now() + duration;
     while std::time::Instant::now() < end && !watch.is_over() {
         std::thread::sleep(Duration::from_millis(20));

@@ -12,13 +12,12 @@ use crate::metrics::snapshot::Snapshot;
 
 use crate::pipeline::TakeSpans;
 use crate::report::{Cost, Meta, Report};
-use crate::session;
 use crate::span::Span;
 use crate::watch::{Published, Watch};
 
 /// The line that scripts wait for: the probes are attached, nothing is missed from now on.
-pub(super) fn say_ready(addresses: &str) {
-    say_ready_as(&format!("backend={}{addresses}", session::BACKEND));
+pub(super) fn say_ready(watch: &Watch, addresses: &str) {
+    say_ready_as(&format!("backend={}{addresses}", watch.backend));
 }
 
 /// `ready`, and what is.
@@ -102,7 +101,7 @@ pub(super) fn live_report(
         Meta {
             host: host.name,
             kernel: host.kernel,
-            backend: session::BACKEND.to_owned(),
+            backend: watch.backend.name().to_owned(),
             started_unix_nano: snapshot.start_unix_nano,
             duration_s: elapsed_ns as f64 / 1e9,
             service_cpu_s: HashMap::new(),

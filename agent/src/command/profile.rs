@@ -88,7 +88,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
     };
     let watch = session::start(&config, Arc::clone(&store), wishes)
         .map_err(|error| require::explain(&error))?;
-    outputs::say_ready("");
+    outputs::say_ready(&watch, "");
     let started_unix_nano = session::unix_now();
     let begun = Instant::now();
     let cpu_before = cost::cpu_of_processes();
@@ -178,6 +178,7 @@ fn finish(
     exit_code: Option<i32>,
 ) -> Result<Report, Failure> {
     let counters = Arc::clone(&watch.counters);
+    let backend = watch.backend;
     let published = watch
         .stop()
         .map_err(|error| Failure::failed(error, "see the messages above; please report this"))?;
@@ -204,7 +205,7 @@ fn finish(
         Meta {
             host: host.name,
             kernel: host.kernel,
-            backend: session::BACKEND.to_owned(),
+            backend: backend.name().to_owned(),
             started_unix_nano,
             duration_s,
             service_cpu_s,

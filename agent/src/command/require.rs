@@ -35,9 +35,9 @@ pub(super) fn allowed() -> Result<(), Failure> {
 /// What to do about a watch that could not begin.
 pub(super) fn explain(error: &SessionError) -> Failure {
     match error {
-        SessionError::Load(
-            LoadError::Btf(_) | LoadError::Object(_) | LoadError::Required { .. },
-        ) => Failure::not_allowed(error, "run `vigie check`, which says what this kernel refuses"),
+        SessionError::Load(LoadError::Btf(_) | LoadError::Object(_) | LoadError::NoBackend(_)) => {
+            Failure::not_allowed(error, "run `vigie check`, which says what this kernel refuses")
+        }
         SessionError::Load(_) | SessionError::Watch(_) => {
             Failure::failed(error, "run `vigie check`, and report this")
         }

@@ -159,7 +159,7 @@ async fn daemon(
         export: services.otlp.as_ref().map(Otlp::counters),
     });
     services.ready.store(true, Ordering::Release);
-    say_ready(metrics.as_deref(), &config);
+    say_ready(&watch, metrics.as_deref(), &config);
     let table = print == Print::None && std::io::stdout().is_terminal();
     let failed = attend(common, flags, config, &watch, &services, &mut signals, table).await;
     finish(watch, services, failed).await
@@ -237,7 +237,7 @@ async fn finish(watch: Watch, services: Services, failed: bool) -> Result<(), Fa
     }
 }
 
-fn say_ready(metrics: Option<&str>, config: &Config) {
+fn say_ready(watch: &Watch, metrics: Option<&str>, config: &Config) {
     let metrics = metrics.map(|url| format!(" metrics={url}")).unwrap_or_default();
     let otlp = &config.otlp;
     let otlp = otlp
@@ -246,7 +246,7 @@ fn say_ready(metrics: Option<&str>, config: &Config) {
         .or(otlp.traces_endpoint.as_ref())
         .map(|endpoint| format!(" otlp={}", endpoint.as_str()))
         .unwrap_or_default();
-    outputs::say_ready(&format!("{metrics}{otlp}"));
+    outputs::say_ready(watch, &format!("{metrics}{otlp}"));
 }
 
 fn show_table(snapshot: &Snapshot, watch: &Watch, export: Option<&otlp::Counters>) {

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Endpoint, Glob, Listen, Period, RoutePattern, Share, Size};
+use crate::probe::Choice;
 
 /// Configuration of vigie. Every key is optional.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -301,6 +302,8 @@ impl Default for Graph {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Capture {
+    /// Which hooks see the calls that move bytes.
+    pub backend: Choice,
     /// Bytes copied of each request, 1KiB to 64KiB. A head that is longer is flagged `truncated`.
     pub request_bytes: Size,
     /// Bytes copied of each response, 1KiB to 64KiB.
@@ -310,7 +313,7 @@ pub struct Capture {
     pub ring_bytes: Size,
     /// Longest time that a record waits in a ring, 1ms to 1s.
     pub poll_interval: Period,
-    /// Connections followed at once, 64 to 1048576. Each takes 176B in the kernel, whether in use or
+    /// Connections followed at once, 64 to 1048576. Each takes 184B in the kernel, whether in use or
     /// not, and about 1KiB in vigie, which keeps up to twice as many, while it is known.
     pub max_connections: u32,
     /// Processes known at once, 64 to 1048576. Each takes 88B in the kernel, whether in use or not,
@@ -321,6 +324,7 @@ pub struct Capture {
 impl Default for Capture {
     fn default() -> Self {
         Self {
+            backend: Choice::Auto,
             request_bytes: Size(64 << 10),
             response_bytes: Size(16 << 10),
             ring_bytes: Size(4 << 20),

@@ -38,6 +38,7 @@ mod kind {
     pub(super) const VOLATILE: u32 = 9;
     pub(super) const CONST: u32 = 10;
     pub(super) const RESTRICT: u32 = 11;
+    pub(super) const FUNC: u32 = 12;
     pub(super) const FUNC_PROTO: u32 = 13;
     pub(super) const VAR: u32 = 14;
     pub(super) const DATASEC: u32 = 15;
@@ -122,6 +123,32 @@ impl Btf {
         (1..self.types.len()).any(|id| {
             self.head(id).is_some_and(|(kind, _, _)| kind == kind::TYPEDEF)
                 && self.name_is(id, name)
+        })
+    }
+
+    /// Value of an enumerator such as `ITER_UBUF`, whatever enumeration it is in.
+    pub fn enumerator(&self, name: &str) -> Result<u32, BtfError> {
+        let values = (1..self.types.len()).filter_map(|id| self.value_in(id, name));
+        values.min().ok_or_else(|| BtfError::Missing(name.to_owned()))
+    }
+
+    /// Whether there is a function of this name.
+    pub fn has_function(&self, name: &str) -> bool {
+        (1..self.types.len()).any(|id| {
+            self.head(id).is_some_and(|(kind, _, _)| kind == kind::FUNC) && self.name_is(id, name)
+        })
+    }
+
+    fn value_in(&self, id: usize, name: &str) -> Option<u32> {
+        let (kind, count, _) = self.head(id)?;
+        if kind != kind::ENUM {
+            return None;
+        }
+        let start = *self.types.get(id)? as usize + 12;
+        (0..count).find_map(|index| {
+            let at = start + index * 8;
+            let text = self.string(word(&self.bytes, at)?)?;
+            (text == name.as_bytes()).then(|| word(&self.bytes, at + 4))?
         })
     }
 

@@ -61,5 +61,37 @@ pub fn resolve(btf: &Btf) -> Result<Offsets, BtfError> {
         mm_env_start: at("mm_struct.env_start")?,
         mm_env_end: at("mm_struct.env_end")?,
         binprm_filename: at("linux_binprm.filename")?,
+        tcp_upper_layer: at("inet_connection_sock.icsk_ulp_ops")?,
+        message_iterator: at("msghdr.msg_iter")?,
+        // `type` with flags in it up to 5.13.
+        iterator_kind: at("iov_iter.iter_type").or_else(|_| at("iov_iter.type"))?,
+        iterator_within: at("iov_iter.iov_offset")?,
+        // One of a union, with the buffer where there is one: `__iov` since 6.4.
+        iterator_pointer: at("iov_iter.__iov").or_else(|_| at("iov_iter.iov"))?,
+        sock_state: at("sock.__sk_common.skc_state")?,
     })
+}
+
+/// How the kernel tells the kinds of its iterators from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IteratorKinds {
+    /// Bits of the kind in a `u32` at its place.
+    pub mask: u32,
+    /// Over an iovec array of user memory.
+    pub vector: u32,
+    /// Over one buffer of user memory, since 6.0.
+    pub buffer: Option<u32>,
+}
+
+impl IteratorKinds {
+    /// Resolves them.
+    pub fn resolve(btf: &Btf) -> Result<Self, BtfError> {
+        // A byte of its own since 5.14; before, a word with the direction in its lowest bit.
+        let is_byte = btf.offset_of("iov_iter.iter_type").is_ok();
+        Ok(Self {
+            mask: if is_byte { 0xff } else { !1 },
+            vector: btf.enumerator("ITER_IOVEC")?,
+            buffer: btf.enumerator("ITER_UBUF").ok(),
+        })
+    }
 }

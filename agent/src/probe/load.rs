@@ -1,30 +1,29 @@
 //! Loading and attaching the programs.
 //!
-//! A probe that the kernel refuses is switched off with a reason. Only without the two system-call
-//! programs is there nothing to watch with, and that is an error.
+//! The backends are tried in turn, best first, and the first whose required programs the kernel takes
+//! is used. Any other program that the kernel refuses is switched off with a reason. Only when every
+//! backend is refused is there nothing to watch with, and that is an error.
 
 use std::sync::Arc;
 
 use aya::maps::{Array, HashMap, MapData, MapError, RingBuf};
-use aya::programs::{BtfTracePoint, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
 use vigie_common::params::{Params, Settings};
-use vigie_common::policy::{
-    CONNECTION_LAYOUT, HINT_SLOTS, Hint, ProcessEntry, ProcessPolicy, Tuning, process_flags,
-};
+use vigie_common::policy::ProcessPolicy;
 use vigie_common::record::RINGS;
 
+use super::attach::{self, AttachError};
+use super::backend::{Backend, Choice, Hook, LIFE, Need, Probe};
+use super::control::Control;
 use super::cost::Meter;
 use super::counters::Counters;
 use super::memory::{self, MapMemory};
 use super::sweep::Swept;
-use super::wire::{Value, params_bytes};
-use crate::event::{ConnectionId, Direction, ProcessKey};
-use crate::governor::Level;
+use super::wire::params_bytes;
 use crate::kernel::btf::{Btf, BtfError};
+use crate::kernel::offsets::IteratorKinds;
 use crate::kernel::{offsets, symbols};
-use crate::protocol::Advice;
 
 /// The object with all programs, built by `build.rs`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vigie.o"));
@@ -49,24 +48,18 @@ pub enum LoadError {
     /// The object lacks a part: a broken build.
     #[error("vigie's own object has no {0}; please report this")]
     Incomplete(&'static str),
-    /// A probe that cannot be done without was refused.
-    #[error("the kernel refused the probe {name}: {reason}; `vigie check` shows what is needed")]
-    Required {
-        /// Its name.
-        name: &'static str,
-        /// Why.
-        reason: String,
-    },
+    /// No backend was taken.
+    #[error("no backend can be used: {}; `vigie check` shows what is needed", refusals(.0))]
+    NoBackend(Vec<Status>),
 }
-
-/// A map that tells the programs what to do cannot be written.
-#[derive(Debug, Error)]
-#[error("a map of vigie's own programs cannot be written: {0}; please report this")]
-pub struct PolicyError(#[from] MapError);
 
 /// How the programs are set up.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
+    /// Which backend is wanted.
+    pub backend: Choice,
+    /// Whether programs that are attached on demand are attached at once.
+    pub attach_all: bool,
     /// Bytes of each ring, a power of two and a multiple of the page size.
     pub ring_bytes: u32,
     /// Most connections at a time.
@@ -80,13 +73,6 @@ pub struct LoadOptions {
     /// Whether a process without a policy is watched.
     pub watch_by_default: bool,
 }
-
-/// Payload bytes copied per turn of requests when the budget is passed: the usual heads, also of a few
-/// pipelined requests.
-pub const SHED_REQUEST_BYTES: u32 = 4096;
-
-/// The same of responses, whose bodies are of no interest.
-pub const SHED_RESPONSE_BYTES: u32 = 1024;
 
 /// Turns without a message of a known protocol after which a connection is left alone.
 const UNDECIDED_TURNS: u32 = 32;
@@ -105,7 +91,7 @@ pub enum ProbeState {
 /// A probe and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Name of the program, which is the name of its hook.
+    /// Name of the function or tracepoint.
     pub name: &'static str,
     /// Kind of hook.
     pub hook: &'static str,
@@ -115,30 +101,20 @@ pub struct Status {
     pub fallback: Option<&'static str>,
 }
 
-/// A program, its hook, and whether vigie can do without it.
-pub(super) struct Probe {
-    pub(super) name: &'static str,
-    required: bool,
-    fallback: Option<&'static str>,
+impl Status {
+    fn of(probe: &Probe, state: ProbeState) -> Self {
+        Self { name: probe.function, hook: probe.hook.name(), state, fallback: probe.fallback }
+    }
 }
 
-/// All programs in the order of attaching: what ends connections before what begins them.
-pub(super) const PROBES: [Probe; 7] = [
-    Probe { name: "sched_process_exit", required: false, fallback: Some("age") },
-    Probe { name: "sched_process_exec", required: false, fallback: Some("first use") },
-    Probe { name: "sched_process_fork", required: false, fallback: Some("first use") },
-    Probe { name: "tcp_destroy_sock", required: false, fallback: Some("inet_sock_set_state") },
-    Probe { name: "inet_sock_set_state", required: false, fallback: Some("age") },
-    Probe { name: "sys_enter", required: false, fallback: Some("time of return") },
-    Probe { name: "sys_exit", required: true, fallback: None },
-];
-
-/// Kind of hook of all programs.
-pub const HOOK: &str = "btf_raw_tracepoint";
-
-/// Names of all probes.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    PROBES.iter().map(|probe| probe.name)
+fn refusals(statuses: &[Status]) -> String {
+    let refused = statuses.iter().filter_map(|status| match &status.state {
+        ProbeState::Ok => None,
+        ProbeState::Refused(reason) | ProbeState::Off(reason) => {
+            Some(format!("{} {}: {reason}", status.hook, status.name))
+        }
+    });
+    refused.collect::<Vec<_>>().join(", ")
 }
 
 /// The loaded programs. They are detached when this is dropped.
@@ -153,19 +129,39 @@ pub struct Probes {
     pub control: Control,
     /// What the maps take.
     pub memory: Vec<MapMemory>,
+    /// The backend in use.
+    pub backend: Backend,
+    attached: Vec<&'static Probe>,
+    /// Programs that are attached when the kernel has met what the bits say.
+    on_demand: Vec<(&'static Probe, u32)>,
+    needs: Array<MapData, u32>,
     /// Holds the programs and the remaining maps.
     ebpf: Ebpf,
 }
 
 impl Probes {
+    /// Attaches what the kernel has met the need for. To be called often.
+    pub fn attach_needed(&mut self) {
+        if self.on_demand.is_empty() {
+            return;
+        }
+        let needs = self.needs.get(&0, 0).unwrap_or(0);
+        for (probe, _) in self.on_demand.extract_if(.., |(_, need)| needs & *need != 0) {
+            match attach::attach(&mut self.ebpf, probe) {
+                Ok(()) => self.attached.push(probe),
+                Err(AttachError::Refused(reason)) => {
+                    tracing::warn!(probe = probe.function, reason, "the kernel refused a probe");
+                }
+                Err(AttachError::Incomplete) => {}
+            }
+        }
+    }
+
     /// Detaches all programs: no record is written from now on, those in the rings stay.
     pub fn detach(&mut self) {
-        for probe in &PROBES {
-            let program = self.ebpf.program_mut(probe.name);
-            if let Some(Ok(program)) = program.map(<&mut BtfTracePoint>::try_from) {
-                // Fails only for a program that was not loaded, and then there is nothing to do.
-                drop(program.unload());
-            }
+        self.on_demand.clear();
+        for probe in self.attached.drain(..) {
+            attach::unload(&mut self.ebpf, probe);
         }
     }
 
@@ -180,70 +176,10 @@ impl Probes {
     }
 }
 
-/// What user space tells the programs while they run.
-pub struct Control {
-    pub(super) connections: HashMap<MapData, u64, [u8; CONNECTION_LAYOUT.0]>,
-    pub(super) max_connections: u64,
-    pub(super) swept: Swept,
-    tuning: Array<MapData, Value<Tuning>>,
-    hints: Array<MapData, Value<Hint>>,
-    processes: HashMap<MapData, u32, Value<ProcessEntry>>,
-}
-
-impl Control {
-    /// Sets whether a process, and those that it makes, are watched.
-    pub fn set_policy(&mut self, process: ProcessKey, watch: bool) -> Result<(), PolicyError> {
-        let policy = if watch { ProcessPolicy::Watch } else { ProcessPolicy::Ignore };
-        let entry = ProcessEntry {
-            start_boot_ns: process.start_ns,
-            policy: policy as u32,
-            flags: process_flags::EXPLICIT,
-        };
-        Ok(self.processes.insert(process.pid, Value(entry), 0)?)
-    }
-
-    /// Forgets the policy of a process.
-    pub fn clear_policy(&mut self, pid: u32) {
-        // It may have ended in the meantime, and then there is nothing to forget.
-        drop(self.processes.remove(&pid));
-    }
-
-    /// Has the programs do without what is given up at this level.
-    pub fn set_level(&mut self, level: Level) -> Result<(), PolicyError> {
-        let few = level >= Level::Payload;
-        let tuning = Tuning {
-            request_bytes: if few { SHED_REQUEST_BYTES } else { 0 },
-            response_bytes: if few { SHED_RESPONSE_BYTES } else { 0 },
-            shed: u32::from(level >= Level::Counts),
-            reserved: 0,
-        };
-        Ok(self.tuning.set(0, Value(tuning), 0)?)
-    }
-
-    /// Tells the kernel what it need not copy of a connection. An optimisation: a failure costs
-    /// copying only.
-    pub fn advise(&mut self, connection: ConnectionId, advice: Advice) {
-        let slot = u32::try_from(connection.0 & u64::from(HINT_SLOTS - 1)).unwrap_or(0);
-        let mut hint = match self.hints.get(&slot, 0) {
-            Ok(Value(hint)) if hint.connection == connection.0 => hint,
-            _ => Hint { connection: connection.0, ..Hint::default() },
-        };
-        match advice {
-            Advice::SkipUntil(Direction::Received, position) => hint.skip_received = position,
-            Advice::SkipUntil(Direction::Sent, position) => hint.skip_sent = position,
-            Advice::Ignore => hint.ignore = 1,
-        }
-        drop(self.hints.set(slot, Value(hint), 0));
-    }
-}
-
 /// Loads and attaches everything.
 pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
-    let (offsets, has_destroy) = {
-        // Several megabytes that are of no use afterwards.
-        let btf = Btf::of_running_kernel()?;
-        (offsets::resolve(&btf)?, btf.has_typedef("btf_trace_tcp_destroy_sock"))
-    };
+    let types = Btf::of_running_kernel()?;
+    let iterators = IteratorKinds::resolve(&types)?;
     let btf = aya::Btf::from_sys_fs().map_err(EbpfError::BtfError)?;
     let rings = ring_count();
     let params = Params {
@@ -258,11 +194,15 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
             } else {
                 ProcessPolicy::Ignore
             } as u32,
-            has_destroy: u32::from(has_destroy),
+            has_destroy: u32::from(types.has_typedef("btf_trace_tcp_destroy_sock")),
             undecided_turns: UNDECIDED_TURNS,
-            socket_file_ops: symbols::address_of("socket_file_ops").unwrap_or(0),
+            iterator_mask: iterators.mask,
+            iterator_vector: iterators.vector,
+            iterator_buffer: iterators.buffer.unwrap_or(0),
+            iterator_has_buffer: u32::from(iterators.buffer.is_some()),
+            socket_file_ops: socket_operations(options.backend),
         },
-        offsets,
+        offsets: offsets::resolve(&types)?,
     };
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&btf)).override_global("PARAMS", params_bytes(&params), true);
@@ -287,9 +227,24 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
         HashMap::try_from(take(&mut ebpf, "PROCESSES")?).map_err(|s| unusable("PROCESSES", s))?;
     let connections = HashMap::try_from(take(&mut ebpf, "CONNECTIONS")?)
         .map_err(|s| unusable("CONNECTIONS", s))?;
-    let statuses = attach_all(&mut ebpf, &btf)?;
+    let needs = Array::try_from(take(&mut ebpf, "NEEDS")?).map_err(|s| unusable("NEEDS", s))?;
+    let mut attaching = Attaching {
+        ebpf: &mut ebpf,
+        btf: &btf,
+        types: &types,
+        statuses: Vec::new(),
+        attached: Vec::new(),
+        on_demand: Vec::new(),
+        all: options.attach_all,
+    };
+    let backend = attaching.run(options.backend)?;
+    let Attaching { statuses, attached, on_demand, .. } = attaching;
     Ok(Probes {
         statuses,
+        backend,
+        attached,
+        on_demand,
+        needs,
         rings: taken,
         counters: Arc::new(Counters(counters)),
         control: Control {
@@ -312,11 +267,17 @@ const RING_NAMES: [&str; RINGS] = ["RING0", "RING1", "RING2", "RING3"];
 pub fn reference() -> Result<Ebpf, LoadError> {
     let btf = aya::Btf::from_sys_fs().map_err(EbpfError::BtfError)?;
     let mut ebpf = EbpfLoader::new().btf(Some(&btf)).load(OBJECT)?;
-    for (name, hook) in [("reference_enter", "sys_enter"), ("reference_exit", "sys_exit")] {
-        attach(&mut ebpf, &btf, name, hook).map_err(|error| match error {
-            AttachError::Incomplete => LoadError::Incomplete(name),
-            AttachError::Refused(error) => LoadError::Required { name, reason: reason_of(&error) },
-        })?;
+    for probe in &REFERENCE {
+        let taken =
+            attach::load(&mut ebpf, &btf, probe).and_then(|()| attach::attach(&mut ebpf, probe));
+        match taken {
+            Ok(()) => {}
+            Err(AttachError::Incomplete) => return Err(LoadError::Incomplete(probe.program)),
+            Err(AttachError::Refused(reason)) => {
+                let status = Status::of(probe, ProbeState::Refused(reason));
+                return Err(LoadError::NoBackend(vec![status]));
+            }
+        }
     }
     Ok(ebpf)
 }
@@ -335,57 +296,131 @@ fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, LoadError
     ebpf.take_map(name).ok_or(LoadError::Incomplete(name))
 }
 
-fn attach_all(ebpf: &mut Ebpf, btf: &aya::Btf) -> Result<Vec<Status>, LoadError> {
-    let mut statuses = Vec::with_capacity(PROBES.len());
-    for probe in &PROBES {
-        let state = match attach(ebpf, btf, probe.name, probe.name) {
-            Ok(()) => ProbeState::Ok,
-            Err(AttachError::Incomplete) => return Err(LoadError::Incomplete(probe.name)),
-            Err(AttachError::Refused(error)) => {
-                let reason = reason_of(&error);
-                if probe.required {
-                    return Err(LoadError::Required { name: probe.name, reason });
-                }
-                tracing::warn!(probe = probe.name, reason, "the kernel refused a probe");
-                ProbeState::Refused(reason)
+const REFERENCE: [Probe; 2] =
+    [reference_at("reference_enter", "sys_enter"), reference_at("reference_exit", "sys_exit")];
+
+const fn reference_at(program: &'static str, function: &'static str) -> Probe {
+    Probe { program, function, hook: Hook::Tracepoint, need: Need::Required, fallback: None }
+}
+
+/// The address that tells sockets from other files, wherever it spares the syscall backend a look
+/// at the inode. To find it takes a while, so not where that backend is the last resort.
+fn socket_operations(choice: Choice) -> u64 {
+    if choice == Choice::Syscall { symbols::address_of("socket_file_ops").unwrap_or(0) } else { 0 }
+}
+
+/// Attaching in progress.
+struct Attaching<'a> {
+    ebpf: &'a mut Ebpf,
+    btf: &'a aya::Btf,
+    types: &'a Btf,
+    statuses: Vec<Status>,
+    attached: Vec<&'static Probe>,
+    on_demand: Vec<(&'static Probe, u32)>,
+    all: bool,
+}
+
+impl Attaching<'_> {
+    fn run(&mut self, choice: Choice) -> Result<Backend, LoadError> {
+        for probe in &LIFE {
+            let state = self.one(probe)?;
+            self.statuses.push(Status::of(probe, state));
+        }
+        let candidates = choice.candidates();
+        for (index, backend) in candidates.iter().enumerate() {
+            let next = candidates.get(index + 1).map(|next| next.name());
+            if self.backend(*backend, next)? {
+                return Ok(*backend);
             }
-        };
-        statuses.push(Status { name: probe.name, hook: HOOK, state, fallback: probe.fallback });
+        }
+        let statuses = std::mem::take(&mut self.statuses);
+        Err(LoadError::NoBackend(
+            statuses.into_iter().filter(|status| !is_of_life(status.name)).collect(),
+        ))
     }
-    Ok(statuses)
+
+    /// Attaches a backend; whether the kernel took what it needs. Of one that it did not take only
+    /// the program that was refused is reported.
+    fn backend(&mut self, backend: Backend, next: Option<&'static str>) -> Result<bool, LoadError> {
+        let (before, attached) = (self.statuses.len(), self.attached.len());
+        // What is required first: a backend that is not taken costs one attempt.
+        let required = |probe: &&Probe| probe.need == Need::Required;
+        for probe in backend.probes().iter().filter(required) {
+            let state = if attach::is_refused(backend.name()) {
+                ProbeState::Refused(format!("refused by {}", attach::REFUSE))
+            } else {
+                self.check(probe)?
+            };
+            if state != ProbeState::Ok {
+                tracing::debug!(probe = probe.function, ?state, "backend {backend} is not used");
+                self.drop_since(backend, before, attached);
+                self.statuses.push(Status { fallback: next, ..Status::of(probe, state) });
+                return Ok(false);
+            }
+        }
+        for probe in backend.probes() {
+            let state = self.one(probe)?;
+            if probe.need == Need::Required && state != ProbeState::Ok {
+                self.drop_since(backend, before, attached);
+                self.statuses.push(Status { fallback: next, ..Status::of(probe, state) });
+                return Ok(false);
+            }
+            self.statuses.push(Status::of(probe, state));
+        }
+        Ok(true)
+    }
+
+    fn drop_since(&mut self, backend: Backend, statuses: usize, attached: usize) {
+        self.statuses.truncate(statuses);
+        self.attached.truncate(attached);
+        self.on_demand.clear();
+        for probe in backend.probes() {
+            attach::unload(self.ebpf, probe);
+        }
+    }
+
+    /// Has the kernel check a program, once.
+    fn check(&mut self, probe: &Probe) -> Result<ProbeState, LoadError> {
+        if !probe.hook.exists(self.types, probe.function) {
+            return Ok(ProbeState::Off("this kernel does not have it".to_owned()));
+        }
+        state_of(probe, attach::load(self.ebpf, self.btf, probe))
+    }
+
+    /// Checks and attaches a program, or keeps it for later.
+    fn one(&mut self, probe: &'static Probe) -> Result<ProbeState, LoadError> {
+        if probe.need != Need::Required || is_of_life(probe.function) {
+            let state = self.check(probe)?;
+            if let ProbeState::Refused(reason) = &state {
+                tracing::warn!(probe = probe.function, reason, "the kernel refused a probe");
+            }
+            if state != ProbeState::Ok {
+                return Ok(state);
+            }
+        }
+        if let Need::OnDemand(need, unless) = probe.need {
+            let now = unless.is_some_and(|other| !Hook::Tracepoint.exists(self.types, other));
+            if !now && !self.all {
+                self.on_demand.push((probe, need));
+                return Ok(ProbeState::Off("attached when it is needed".to_owned()));
+            }
+        }
+        let state = state_of(probe, attach::attach(self.ebpf, probe))?;
+        if state == ProbeState::Ok {
+            self.attached.push(probe);
+        }
+        Ok(state)
+    }
 }
 
-enum AttachError {
-    Incomplete,
-    Refused(ProgramError),
+fn is_of_life(function: &str) -> bool {
+    LIFE.iter().any(|probe| probe.function == function)
 }
 
-fn attach(ebpf: &mut Ebpf, btf: &aya::Btf, name: &str, hook: &str) -> Result<(), AttachError> {
-    let program: &mut BtfTracePoint = ebpf
-        .program_mut(name)
-        .ok_or(AttachError::Incomplete)?
-        .try_into()
-        .map_err(|_| AttachError::Incomplete)?;
-    program.load(hook, btf).map_err(AttachError::Refused)?;
-    program.attach().map_err(AttachError::Refused)?;
-    Ok(())
-}
-
-/// The error with its causes in one line; of a verifier's log the last line, which says why.
-fn reason_of(error: &ProgramError) -> String {
-    if let ProgramError::LoadError { io_error, verifier_log } = error {
-        let log = verifier_log.to_string();
-        let last = log.lines().rev().find(|line| {
-            !line.is_empty() && !line.starts_with("processed ") && !line.starts_with("verification")
-        });
-        tracing::debug!(%log, "verifier");
-        return last.map_or_else(|| io_error.to_string(), |line| format!("{io_error}: {line}"));
+fn state_of(probe: &Probe, result: Result<(), AttachError>) -> Result<ProbeState, LoadError> {
+    match result {
+        Ok(()) => Ok(ProbeState::Ok),
+        Err(AttachError::Refused(reason)) => Ok(ProbeState::Refused(reason)),
+        Err(AttachError::Incomplete) => Err(LoadError::Incomplete(probe.program)),
     }
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -3,6 +3,9 @@
 //!
 //! Only this module knows aya. Unsafe code is confined to [`wire`].
 
+mod attach;
+pub mod backend;
+pub mod control;
 pub mod cost;
 pub mod counters;
 pub mod load;
@@ -13,6 +16,7 @@ pub mod reader;
 pub mod sweep;
 mod wire;
 
+pub use backend::{Backend, Choice};
 pub use load::{LoadError, ProbeState, Probes, Status};
 
 #[cfg(test)]

@@ -13,8 +13,8 @@
 use vigie_common::counter::Counter;
 use vigie_common::policy::CONNECTION_LAYOUT;
 
+use super::control::Control;
 use super::counters::Counts;
-use super::load::Control;
 use crate::event::MonoNs;
 
 /// A connection may be forgotten after so many nanoseconds without use.

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use vigie_common::params::Params;
+use vigie_common::params::{Offsets, Params, Settings};
 use vigie_common::policy::{Hint, ProcessEntry, Tuning};
 use vigie_common::record::{self, CloseReason as WireReason, Kind, data_flags, open_flags};
 
@@ -32,7 +32,11 @@ pub(super) fn params_bytes(params: &Params) -> &[u8] {
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(params).cast(), size_of::<Params>()) }
 }
 
-const _: () = assert!(size_of::<Params>().is_multiple_of(4) && align_of::<Params>() == 8);
+const _: () = assert!(
+    size_of::<Params>() == size_of::<Settings>() + size_of::<Offsets>()
+        && size_of::<Settings>().is_multiple_of(8)
+        && size_of::<Offsets>().is_multiple_of(8)
+);
 
 /// Plain types that a record begins with.
 ///

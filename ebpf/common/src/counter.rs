@@ -63,10 +63,15 @@ counters! {
     LostCompatSyscall = "compat_syscall",
     /// Bytes moved by sendfile or splice, which have no user memory to read: counted by length.
     BytesUnread = "bytes_unread",
-    /// Loss: the per-CPU working memory was in use by a program that this one interrupted.
+    /// Loss: a call that came while another thread's was in the middle on the same CPU.
     LostScratchBusy = "scratch_busy",
-    /// Loss: bytes in an iterator of a kind that the programs do not read.
+    /// Loss: the contents of a call whose bytes are where they cannot be read (io_uring with
+    /// registered buffers, or with tracepoints only): its length is known.
     LostIteratorUnread = "iterator_unread",
+    /// Loss: a call that no room was left for in the table of calls that have not returned.
+    LostInFlightFull = "in_flight_full",
+    /// Loss: the kernel did not follow a call to its return.
+    LostReturnMissed = "return_missed",
     /// Loss: records that were not made because vigie's budget is spent.
     LostShed = "shed",
 }

@@ -55,6 +55,16 @@ pub struct Offsets {
     pub mm_env_start: u32,
     pub mm_env_end: u32,
     pub binprm_filename: u32,
+    /// `icsk_ulp_ops` of a TCP sock.
+    pub tcp_upper_layer: u32,
+    pub message_iterator: u32,
+    /// Kind of an iterator, a `u32` to be masked.
+    pub iterator_kind: u32,
+    /// `iov_offset`: how far into the current buffer it is.
+    pub iterator_within: u32,
+    /// The buffer, or the current entry of the iovec array.
+    pub iterator_pointer: u32,
+    pub sock_state: u32,
 }
 
 /// Limits and switches fixed at load time.
@@ -78,7 +88,15 @@ pub struct Settings {
     /// Connections on which no message of a known protocol began after so many turns are left
     /// alone.
     pub undecided_turns: u32,
-    /// Address of `socket_file_ops`, 0 where it could not be found.
+    /// Bits of an iterator's kind.
+    pub iterator_mask: u32,
+    /// Kind of an iterator over an iovec array of user memory.
+    pub iterator_vector: u32,
+    /// Kind of an iterator over one buffer of user memory.
+    pub iterator_buffer: u32,
+    /// Whether this kernel has that kind.
+    pub iterator_has_buffer: u32,
+    /// Address of `socket_file_ops`, 0 where it was not looked for or not found.
     pub socket_file_ops: u64,
 }
 

@@ -50,7 +50,7 @@ pub struct Hint {
 
 /// Size of the kernel's entry of a connection, and the byte offset of the time of its last use in
 /// it: all that user space needs to forget what was not used for long.
-pub const CONNECTION_LAYOUT: (usize, usize) = (104, 16);
+pub const CONNECTION_LAYOUT: (usize, usize) = (112, 16);
 
 /// What user space changes for all connections while the programs run, the one slot of `TUNING`. All
 /// zero: everything as [`crate::params::Settings`] says.
@@ -70,3 +70,12 @@ pub struct Tuning {
 
 /// Number of slots in `HINTS`, a power of two.
 pub const HINT_SLOTS: u32 = 8192;
+
+/// What the kernel met that needs hooks which are not attached from the start: bits of the one value
+/// of the map `NEEDS`.
+pub mod needs {
+    /// A unix stream connection of interest, whose end only its close tells.
+    pub const UNIX_CLOSE: u32 = 1;
+    /// A process that splices.
+    pub const SPLICE: u32 = 2;
+}

@@ -11,6 +11,7 @@ use crate::{
     probes::environment,
     process,
     segment::{self, Caller},
+    socket,
 };
 
 /// Longest path of a unix socket (`sun_path`).
@@ -81,12 +82,9 @@ unsafe fn unix(record: *mut Open, sock: u64) {
     let peer = read::<u64>(sock, offset!(unix_peer)).unwrap_or(0);
     let mut address = read::<u64>(sock, offset!(unix_addr)).unwrap_or(0);
     if peer != 0 {
-        let inode = read::<u64>(peer, offset!(sock_socket)).and_then(|socket| {
-            // `struct socket_alloc`: the socket, then its inode.
-            read::<u64>(socket, offset!(socket_alloc_inode) + offset!(inode_ino))
-        });
+        let inode = socket::inode_of(peer).unwrap_or(0);
         // SAFETY: see above.
-        unsafe { (&raw mut (*record).peer_inode).write(inode.unwrap_or(0)) };
+        unsafe { (&raw mut (*record).peer_inode).write(inode) };
         if address == 0 {
             address = read::<u64>(peer, offset!(unix_addr)).unwrap_or(0);
         }

@@ -34,9 +34,10 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
         }
     }
     let filename = read::<u64>(program, offset!(binprm_filename)).unwrap_or(0);
-    let arguments = read::<u64>(task, offset!(task_mm)).and_then(|mm| {
-        Some((read::<u64>(mm, offset!(mm_arg_start))?, read::<u64>(mm, offset!(mm_arg_end))?))
-    });
+    // Not an option of a pair: 5.10 refuses what the compiler makes of one.
+    let memory = read::<u64>(task, offset!(task_mm)).unwrap_or(0);
+    let start = read::<u64>(memory, offset!(mm_arg_start)).unwrap_or(0);
+    let end = read::<u64>(memory, offset!(mm_arg_end)).unwrap_or(0);
     emit::plain::<Exec>(u64::from(tgid), false, |record| {
         // SAFETY: the record is reserved and large enough; the helpers write at most as many bytes
         // as they are told.
@@ -52,16 +53,11 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
             );
             let length = if length > 0 { length as u32 - 1 } else { 0 };
             (&raw mut (*record).filename_length).write(length);
-            let mut copied = 0;
-            if let Some((start, end)) = arguments {
-                let length = end.wrapping_sub(start).min(256) as u32;
-                let into = (&raw mut (*record).arguments).cast();
-                if length > 0 && bpf_probe_read_user(into, length, start as usize as *const _) == 0
-                {
-                    copied = length;
-                }
-            }
-            (&raw mut (*record).arguments_length).write(copied);
+            let length = end.wrapping_sub(start).min(256) as u32;
+            let into = (&raw mut (*record).arguments).cast();
+            let is_read =
+                length > 0 && bpf_probe_read_user(into, length, start as usize as *const _) == 0;
+            (&raw mut (*record).arguments_length).write(if is_read { length } else { 0 });
         }
     });
     0

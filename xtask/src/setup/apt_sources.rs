@@ -55,7 +55,7 @@ pub(super) fn debian_mirror() -> Result<Source> {
     choose_mirror(&sources).cloned().ok_or_else(|| {
         Advice::error(
             "apt's configuration names no mirror of Debian",
-            "add one to /etc/apt/sources.list, or use rustup for rust-src",
+            "add one to /etc/apt/sources.list, or get the packages named above by hand",
         )
     })
 }

@@ -20,7 +20,7 @@ const STEP: &str = "packages";
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// Programs, each with the packages that have it, best first.
-const NEEDED: [(&str, &[&str]); 9] = [
+const NEEDED: [(&str, &[&str]); 10] = [
     ("nginx", &["nginx-light", "nginx"]),
     ("wrk", &["wrk"]),
     ("ab", &["apache2-utils"]),
@@ -30,6 +30,7 @@ const NEEDED: [(&str, &[&str]); 9] = [
     ("node", &["nodejs"]),
     ("ip", &["iproute2"]),
     ("ss", &["iproute2"]),
+    ("qemu-system-x86_64", &["qemu-system-x86"]),
 ];
 
 /// Makes sure that every program is there.

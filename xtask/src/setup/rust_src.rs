@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::{Context, apt_sources, say};
+use super::private_apt::{PrivateApt, clear};
+use super::{Context, say};
 use crate::advice::Advice;
 use crate::command;
 
@@ -22,7 +23,6 @@ const STEP: &str = "rust-src";
 const SUITES: [&str; 1] = ["trixie-backports"];
 /// Without a network rustup hangs instead of failing.
 const RUSTUP_LIMIT: Duration = Duration::from_mins(1);
-const APT_LIMIT: Duration = Duration::from_mins(3);
 
 /// Makes sure that the toolchain has the sources.
 pub(super) fn ensure(context: &Context) -> Result<()> {
@@ -70,17 +70,11 @@ fn is_usable(link: &Path, release: &str) -> bool {
 }
 
 fn from_debian(context: &Context, sources: &Path) -> Result<()> {
-    for program in ["apt-get", "apt-cache", "apt-config", "dpkg-deb"] {
-        if command::which(program).is_none() {
-            return Err(Advice::error(format!("no {program} here"), "use Debian, or rustup"));
-        }
-    }
     let release = &context.toolchain.release;
     let work = context.folder.join("apt");
-    clear(&work)?;
-    let apt = PrivateApt::try_new(&work)?;
+    let apt = PrivateApt::try_new(&work, &SUITES)?;
     say(STEP, &format!("looking for Debian's rust-src {release} in {}", SUITES.join(", ")));
-    command::run_within(apt.command("apt-get").args(["-qq", "update"]), APT_LIMIT)?;
+    apt.update()?;
     let offered = command::read(apt.command("apt-cache").args(["madison", "rust-src"]))?;
     let version = choose_version(&offered, release).ok_or_else(|| {
         Advice::error(
@@ -89,53 +83,10 @@ fn from_debian(context: &Context, sources: &Path) -> Result<()> {
         )
     })?;
     say(STEP, &format!("fetching rust-src {version} (45 MB)"));
-    let download = format!("rust-src={version}");
-    command::run_within(
-        apt.command("apt-get").args(["-qq", "download"]).arg(download).current_dir(&work),
-        APT_LIMIT,
-    )?;
-    unpack(&work, sources)?;
+    let package = apt.download(&format!("rust-src={version}"))?;
+    unpack(&package, &work, sources)?;
     clear(&work)?;
     fs::remove_dir(&work).with_context(|| format!("removing {}", work.display()))
-}
-
-/// Apt with sources and lists of its own, which neither reads nor changes the machine's.
-struct PrivateApt {
-    options: Vec<String>,
-}
-
-impl PrivateApt {
-    fn try_new(work: &Path) -> Result<Self> {
-        let mirror = apt_sources::debian_mirror()?;
-        let parts = work.join("sources");
-        let lists = work.join("lists");
-        for folder in [&parts, &lists.join("partial")] {
-            fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
-        }
-        let file = parts.join("rust-src.sources");
-        fs::write(&file, mirror.stanza(&SUITES))
-            .with_context(|| format!("writing {}", file.display()))?;
-        let options = [
-            "Dir::Etc::sourcelist=/dev/null".to_owned(),
-            format!("Dir::Etc::sourceparts={}", parts.display()),
-            format!("Dir::State::lists={}", lists.display()),
-            "Dir::Cache::pkgcache=".to_owned(),
-            "Dir::Cache::srcpkgcache=".to_owned(),
-            "Acquire::Languages=none".to_owned(),
-            // Else an update that reached nothing counts as good.
-            "APT::Update::Error-Mode=any".to_owned(),
-            "Acquire::Retries=1".to_owned(),
-            // The folder may be one that apt's own user cannot write.
-            "APT::Sandbox::User=root".to_owned(),
-        ];
-        Ok(Self { options: options.into_iter().flat_map(|o| ["-o".to_owned(), o]).collect() })
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command.args(&self.options);
-        command
-    }
 }
 
 /// The newest version of the package that has exactly the sources of `release`, from the output
@@ -149,17 +100,11 @@ fn choose_version(madison: &str, release: &str) -> Option<String> {
     })
 }
 
-/// Takes `library/` out of the package in `work`: the rest of the compiler's sources, nine tenths,
+/// Takes `library/` out of the package: the rest of the compiler's sources, nine tenths,
 /// is of no use here.
-fn unpack(work: &Path, sources: &Path) -> Result<()> {
-    let package = fs::read_dir(work)
-        .with_context(|| format!("reading {}", work.display()))?
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| path.extension().is_some_and(|e| e == "deb"))
-        .context("apt-get download left no package")?;
+fn unpack(package: &Path, work: &Path, sources: &Path) -> Result<()> {
     let tree = work.join("tree");
-    command::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&tree))?;
+    command::run(Command::new("dpkg-deb").arg("-x").arg(package).arg(&tree))?;
     let name = sources.file_name().context("sources have no folder name")?;
     let library = tree.join("usr/src").join(name).join("library");
     fs::create_dir_all(sources).with_context(|| format!("creating {}", sources.display()))?;
@@ -168,16 +113,6 @@ fn unpack(work: &Path, sources: &Path) -> Result<()> {
     fs::remove_dir(&to).ok();
     fs::rename(&library, &to)
         .with_context(|| format!("the package has no usr/src/{}/library", name.display()))
-}
-
-/// Makes an empty folder, whatever was there.
-fn clear(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", folder.display()))
-        }
-        _ => fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display())),
-    }
 }
 
 /// Puts a link to `sources` into the toolchain, in one step: another checkout may be reading it.

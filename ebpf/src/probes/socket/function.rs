@@ -1,0 +1,116 @@
+//! The socket backend on `fentry` and `fexit`.
+//!
+//! - Hooks: the send and receive functions of the IPv4, IPv6 and unix stream socket families. They
+//!   are below every way into the kernel (system calls, io_uring, splice) and above kernel TLS, and
+//!   their arguments are the same from 5.10 to 7.2. `inet_sendpage` is what sendfile used up to 6.4,
+//!   and `tcp_splice_read` what splice from a socket uses.
+//! - Records: `Data`, `Open`; `Close` for unix sockets.
+//! - Kernel: 5.5, with trampolines (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS).
+//! - Fallback: kprobes.
+//! - Cost: nothing in other system calls; a send or receive of a process that is not watched costs
+//!   one table look-up.
+
+use aya_ebpf::{
+    helpers::generated::bpf_get_current_pid_tgid,
+    macros::{fentry, fexit},
+    programs::{FEntryContext, FExitContext},
+};
+use vigie_common::record::Direction;
+
+use super::{Call, finished, released, sock_of};
+use crate::entered;
+
+macro_rules! sends {
+    ($($entry:ident, $exit:ident, $function:literal;)*) => {$(
+        #[fentry(function = $function)]
+        pub fn $entry(_: FEntryContext) -> i32 {
+            begun();
+            0
+        }
+
+        #[fexit(function = $function)]
+        pub fn $exit(ctx: FExitContext) -> i32 {
+            sent(&ctx, ctx.arg(1), ctx.arg(2), ctx.arg(3));
+            0
+        }
+    )*};
+}
+
+macro_rules! receives {
+    ($($exit:ident, $function:literal;)*) => {$(
+        #[fexit(function = $function)]
+        pub fn $exit(ctx: FExitContext) -> i32 {
+            finished(&Call {
+                sock: sock_of(ctx.arg(0)),
+                message: ctx.arg(1),
+                asked: ctx.arg(2),
+                flags: ctx.arg::<u32>(3).into(),
+                returned: ctx.arg::<i32>(4).into(),
+                direction: Direction::Received,
+                enter_ns: 0,
+            });
+            0
+        }
+    )*};
+}
+
+sends! {
+    fentry_inet_sendmsg, fexit_inet_sendmsg, "inet_sendmsg";
+    fentry_inet6_sendmsg, fexit_inet6_sendmsg, "inet6_sendmsg";
+    fentry_unix_stream_sendmsg, fexit_unix_stream_sendmsg, "unix_stream_sendmsg";
+}
+
+receives! {
+    fexit_inet_recvmsg, "inet_recvmsg";
+    fexit_inet6_recvmsg, "inet6_recvmsg";
+    fexit_unix_stream_recvmsg, "unix_stream_recvmsg";
+}
+
+/// inet_sendpage(socket, page, offset, size, flags)
+#[fexit(function = "inet_sendpage")]
+pub fn fexit_inet_sendpage(ctx: FExitContext) -> i32 {
+    sent(&ctx, 0, ctx.arg(3), ctx.arg(5));
+    0
+}
+
+/// tcp_splice_read(socket, position, pipe, size, flags)
+#[fexit(function = "tcp_splice_read")]
+pub fn fexit_tcp_splice_read(ctx: FExitContext) -> i32 {
+    finished(&Call {
+        sock: sock_of(ctx.arg(0)),
+        message: 0,
+        asked: ctx.arg(3),
+        flags: 0,
+        returned: ctx.arg::<i32>(5).into(),
+        direction: Direction::Received,
+        enter_ns: 0,
+    });
+    0
+}
+
+#[fentry(function = "unix_release")]
+pub fn fentry_unix_release(ctx: FEntryContext) -> i32 {
+    released(ctx.arg(0));
+    0
+}
+
+#[inline(always)]
+fn begun() {
+    // SAFETY: no arguments.
+    entered::note(unsafe { bpf_get_current_pid_tgid() } as u32);
+}
+
+#[inline(always)]
+fn sent(ctx: &FExitContext, message: u64, asked: u64, returned: i32) {
+    // SAFETY: no arguments.
+    let tid = unsafe { bpf_get_current_pid_tgid() } as u32;
+    finished(&Call {
+        sock: sock_of(ctx.arg(0)),
+        message,
+        asked,
+        flags: 0,
+        returned: returned.into(),
+        direction: Direction::Sent,
+        enter_ns: entered::of(tid),
+    });
+}

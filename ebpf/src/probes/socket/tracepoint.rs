@@ -1,0 +1,216 @@
+//! The socket backend on BTF tracepoints.
+//!
+//! - Hooks: `sock_send_length` and `sock_recv_length`, which every send and receive passes at its
+//!   end; `tcp_sendmsg_locked` for the time of its beginning.
+//! - Records: `Data`, `Open`.
+//! - Kernel: 6.3; `tcp_sendmsg_locked` 6.16, before that `sys_enter` takes its place.
+//! - Fallback: the system calls.
+//! - Cost: nothing in other system calls; a send or receive of a process that is not watched costs
+//!   one table look-up.
+//!
+//! The tracepoints tell the sock and the length, not where the bytes are: that is taken from the
+//! registers of the system call that the thread is in. What io_uring moves has no call of its own,
+//! so it is counted by its length. Splice from a TCP socket passes neither: the bytes that are
+//! missing show in the socket's sequence numbers, and `tcp_rcv_space_adjust` is attached when the
+//! first splice is seen. The close of a unix socket is seen by `sys_enter`, which is attached with
+//! the first such connection.
+
+use aya_ebpf::{
+    bindings::pt_regs,
+    helpers::generated::{bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_task_pt_regs},
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
+use vigie_common::{counter::Counter, policy::needs, record::Direction};
+
+use super::begin;
+use crate::{
+    connection, entered,
+    kernel::read,
+    maps::{SERIES, count, need},
+    params::offset,
+    probes::call::{
+        MSG_OOB, MSG_TRUNC, has_header, has_several, is_compat, kind, kind_of, message, skips,
+        source, tells_end,
+    },
+    segment::{self, Source, Work},
+};
+
+/// Progress of a thread through the messages of one sendmmsg or recvmmsg.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Series {
+    tid: u32,
+    /// Index of the next message.
+    next: u32,
+    /// Address of the array.
+    array: u64,
+}
+
+/// Buffers of a message that are added up.
+const SERIES_BUFFERS: u64 = 8;
+
+/// Slots of the table of [`Series`], by thread number modulo the size, a power of two.
+pub(crate) const SERIES_SLOTS: u32 = 1024;
+
+#[btf_tracepoint(function = "sock_recv_length")]
+pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
+    let returned: i32 = ctx.arg(1);
+    if returned <= 0 {
+        end_series();
+        if !tells_end(false, returned.into()) {
+            return 0;
+        }
+    }
+    let flags: u32 = ctx.arg(2);
+    if skips(flags.into()) {
+        return 0;
+    }
+    let Some(work) = begin(0) else { return 0 };
+    moved(work, ctx.arg(0), returned, flags.into(), Direction::Received);
+    work.give();
+    0
+}
+
+#[btf_tracepoint(function = "sock_send_length")]
+pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: no arguments.
+    let enter_ns = entered::take(unsafe { bpf_get_current_pid_tgid() } as u32);
+    let returned: i32 = ctx.arg(1);
+    if returned <= 0 {
+        end_series();
+        if !tells_end(true, returned.into()) {
+            return 0;
+        }
+    }
+    let Some(work) = begin(enter_ns) else { return 0 };
+    moved(work, ctx.arg(0), returned, 0, Direction::Sent);
+    work.give();
+    0
+}
+
+/// Passed once for each piece of a TCP send, before it is taken.
+#[btf_tracepoint(function = "tcp_sendmsg_locked")]
+pub fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: no arguments.
+    entered::note_first(unsafe { bpf_get_current_pid_tgid() } as u32, ctx.arg(0));
+    0
+}
+
+/// Passed when bytes were taken out of a TCP socket, by splice too.
+#[btf_tracepoint(function = "tcp_rcv_space_adjust")]
+pub fn tcp_rcv_space_adjust(ctx: BtfTracePointContext) -> i32 {
+    let registers = registers();
+    // SAFETY: see `moved`.
+    if kind_of(unsafe { (*registers).orig_rax }) != kind::SPLICE {
+        return 0;
+    }
+    let sock: u64 = ctx.arg(0);
+    let Some(known) = connection::known(sock) else { return 0 };
+    let Some(now) = read::<u32>(sock, offset!(tcp_copied_seq)) else { return 0 };
+    let taken = now.wrapping_sub(known.sequence);
+    if taken == 0 || known.sequence == 0 {
+        return 0;
+    }
+    let Some(work) = begin(0) else { return 0 };
+    work.total = taken.into();
+    work.source = Source::none();
+    work.sock = sock;
+    segment::vigie_moved(Direction::Received as u64);
+    work.give();
+    0
+}
+
+/// The registers of the system call that the current thread is in.
+#[inline(always)]
+fn registers() -> *const pt_regs {
+    // SAFETY: no arguments; the task is the current one.
+    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as usize as *const pt_regs }
+}
+
+#[inline(always)]
+fn moved(work: &mut Work, sock: u64, returned: i32, flags: u64, direction: Direction) {
+    let registers = registers();
+    // SAFETY: the verifier knows what the helper returns as a pointer to `struct pt_regs` and
+    // checks each access against BTF.
+    let (number, second, third, fourth) =
+        unsafe { ((*registers).orig_rax, (*registers).rsi, (*registers).rdx, (*registers).r10) };
+    let kind = kind_of(number);
+    let sent = matches!(direction, Direction::Sent);
+    if returned <= 0 {
+        let has_length = kind <= kind::READV || kind == kind::RECVFROM;
+        if !(returned == 0 && has_length && third == 0) {
+            segment::ended(work, sock, direction, (-returned) as u8);
+        }
+        return;
+    }
+    work.total = returned as u64;
+    work.source = Source::none();
+    if kind == kind::NONE || sent != (kind >= kind::WRITE) {
+        count(Counter::LostIteratorUnread, 1);
+    } else if is_compat(registers) {
+        // Its length is right all the same.
+    } else if has_header(kind) {
+        if kind == kind::SENDMSG && third & MSG_OOB != 0 {
+            return;
+        }
+        let index = if has_several(kind) { in_series(second, third) } else { 0 };
+        if message(work, second, index) && has_several(kind) && sent && is_partial(work) {
+            end_series();
+        }
+    } else if kind == kind::SPLICE {
+        need(needs::SPLICE);
+    } else if kind == kind::SENDTO && fourth & MSG_OOB != 0 {
+        return;
+    } else {
+        work.source = source(kind, second, third);
+    }
+    if !sent && flags & MSG_TRUNC != 0 {
+        work.source = Source::none();
+    }
+    work.sock = sock;
+    segment::vigie_moved(direction as u64);
+}
+
+/// Which message of an array of `entries` this is: the one after the last that this thread was
+/// seen to move, unless that was the end of the call.
+#[inline(always)]
+fn in_series(array: u64, entries: u64) -> u64 {
+    let Some((series, tid)) = series() else { return 0 };
+    let goes_on = series.tid == tid && series.array == array && u64::from(series.next) < entries;
+    let index = if goes_on { series.next } else { 0 };
+    *series = Series { tid, next: index + 1, array };
+    index.into()
+}
+
+/// A message that failed, or was sent in part, is the last of its call.
+#[inline(always)]
+fn end_series() {
+    if let Some((series, tid)) = series()
+        && series.tid == tid
+    {
+        series.tid = 0;
+    }
+}
+
+#[inline(always)]
+fn series() -> Option<(&'static mut Series, u32)> {
+    // SAFETY: no arguments.
+    let tid = unsafe { bpf_get_current_pid_tgid() } as u32;
+    let slot = SERIES.get_ptr_mut(tid & (SERIES_SLOTS - 1))?;
+    // SAFETY: the slot is valid; another thread on the same slot shows in its thread number.
+    Some((unsafe { &mut *slot }, tid))
+}
+
+/// Whether less was moved than the first buffers of a message hold.
+#[inline(always)]
+fn is_partial(work: &Work) -> bool {
+    let mut asked = 0u64;
+    let mut index = 0;
+    while index < SERIES_BUFFERS && index < work.source.entries {
+        let Some([_, length]) = work.source.entry(index) else { break };
+        asked = asked.wrapping_add(length);
+        index += 1;
+    }
+    work.total < asked
+}
