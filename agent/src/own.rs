@@ -1,15 +1,15 @@
 //! vigie's figures about itself, gathered from all stages when a snapshot is made.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use vigie_common::counter::Counter;
 
 use crate::export::otlp::{Counters as ExportCounters, DropReason, SignalCounters};
+use crate::governor::{Level, State};
 use crate::kernel::cost;
+use crate::loss::Losses;
 use crate::metrics::own::{OwnKind, OwnMetric, OwnPoint, SelfMetrics};
 use crate::probe::counters::{Counters, Counts};
-use crate::protocol::Problem;
 use crate::watch::Published;
 
 /// Everything that vigie counts about itself.
@@ -23,38 +23,6 @@ pub struct Own {
     pub export: Option<Arc<ExportCounters>>,
 }
 
-/// What was seen and what is known to be lost, by reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Losses {
-    /// Records handed over by the kernel and decoded.
-    pub seen: u64,
-    /// What was lost, by reason; zeros included.
-    pub by_reason: BTreeMap<&'static str, u64>,
-}
-
-impl Losses {
-    /// From the kernel's counters and the watching thread's figures.
-    pub fn of(counts: &Counts, published: &Published) -> Self {
-        let flows = &published.figures.flows;
-        let mut by_reason: BTreeMap<_, _> = counts.losses().collect();
-        by_reason.insert("undecodable", published.undecodable);
-        by_reason.insert("connection_evicted", flows.evicted);
-        by_reason.insert("parser_memory", flows.relieved);
-        Self { seen: counts.get(Counter::Records), by_reason }
-    }
-
-    /// What was lost in all.
-    pub fn lost(&self) -> u64 {
-        self.by_reason.values().sum()
-    }
-
-    /// Seen / (seen + lost); 1 when there was nothing.
-    pub fn completeness(&self) -> f64 {
-        let all = self.seen + self.lost();
-        if all == 0 { 1.0 } else { self.seen as f64 / all as f64 }
-    }
-}
-
 impl Own {
     /// The figures now.
     pub fn gather(&self) -> SelfMetrics {
@@ -62,7 +30,7 @@ impl Own {
         let counts = self.kernel.read();
         let published = self.watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
         kernel(&mut own, &counts);
-        losses(&mut own, &Losses::of(&counts, &published));
+        losses(&mut own, &Losses::of(&counts, &published, self.export.as_deref()));
         pipeline(&mut own, &published);
         if let Some(export) = &self.export {
             signal(&mut own, "traces", &export.traces);
@@ -70,7 +38,27 @@ impl Own {
         }
         own.set(CPU, cost::cpu_time().as_secs_f64());
         own.set(MEMORY, cost::resident_bytes());
+        budget(&mut own, &published.budget);
         own
+    }
+}
+
+impl Own {
+    /// What is given up at the moment to keep within the budget, in one line; none if nothing is.
+    pub fn sheds(&self) -> Option<String> {
+        let state = self.watch.lock().unwrap_or_else(PoisonError::into_inner).budget;
+        (state.level > Level::Full).then(|| {
+            let State { budget, level, usage, .. } = state;
+            format!(
+                "over budget, level {}: {} (CPU {:.1} % of {:.1} %, memory {} of {} MiB)",
+                level.name(),
+                level.gives_up(),
+                usage.cpu * 100.0,
+                budget.cpu * 100.0,
+                usage.memory >> 20,
+                budget.memory >> 20
+            )
+        })
     }
 }
 
@@ -95,27 +83,30 @@ fn kernel(own: &mut SelfMetrics, counts: &Counts) {
 }
 
 fn losses(own: &mut SelfMetrics, losses: &Losses) {
-    for (reason, count) in &losses.by_reason {
-        own.set_by(DROPPED, "reason", *reason, *count);
+    for loss in &losses.losses {
+        let mut attributes = vec![("reason", loss.reason.name().into())];
+        attributes.extend(loss.detail.map(|(key, value)| (key, value.into())));
+        own.push(OwnPoint { metric: DROPPED, attributes, value: loss.count.into() });
     }
     own.set(COMPLETENESS, losses.completeness());
+}
+
+fn budget(own: &mut SelfMetrics, state: &State) {
+    own.set(SHED_LEVEL, state.level as u64);
+    own.set(SHED_TIME, state.shed_for.as_secs_f64());
+    own.set(CPU_SHARE, state.usage.cpu);
 }
 
 fn pipeline(own: &mut SelfMetrics, published: &Published) {
     let figures = &published.figures;
     own.set(EVENTS, figures.events);
     own.set(SPANS, figures.spans);
-    for (problem, count) in Problem::ALL.iter().zip(figures.problems) {
-        own.set_by(PROBLEMS, "problem", problem.name(), count);
-    }
     own.set(CONNECTIONS, figures.connections as u64);
     own.set(MID_STREAM, figures.flows.mid_stream);
     own.set(EXPIRED, figures.flows.expired);
     own.set(WITHOUT_OPEN, figures.flows.without_open);
-    own.set(UNDECIDED, figures.flows.undecided);
     own.set(RECORDS_LOST, figures.flows.records_lost);
     own.set(MISSING, figures.flows.bytes_lost);
-    own.set(UNJOINED, figures.refused_ends);
     own.set(ROUTES, figures.routes.kept);
     own.set(ROUTES_COLLAPSED, figures.routes.collapsed);
     let processes = &published.processes;
@@ -123,9 +114,18 @@ fn pipeline(own: &mut SelfMetrics, published: &Published) {
     own.set(INSPECTED, processes.inspected);
     own.set(VANISHED, processes.vanished);
     own.set(EVICTED, processes.evicted);
+    own.set(KERNEL_CONNECTIONS_HELD, published.kernel_connections);
+    for (event, count) in [("idle", published.kernel_idle), ("evicted", published.kernel_evicted)] {
+        own.set_by(KERNEL_CONNECTIONS, "event", event, count);
+    }
+    for map in &published.maps {
+        own.set_by(MAP_MEMORY, "map", map.name.clone(), map.bytes);
+        own.set_by(MAP_CAPACITY, "map", map.name.clone(), map.max_entries);
+    }
     for program in &published.cost {
-        own.set_by(PROBE_TIME, "program", program.name, program.seconds);
-        own.set_by(PROBE_MEAN, "program", program.name, program.ns_per_run / 1e9);
+        own.set_by(PROBE_TIME, "program", program.name.clone(), program.seconds);
+        own.set_by(PROBE_RUNS, "program", program.name.clone(), program.runs.round());
+        own.set_by(PROBE_MEAN, "program", program.name.clone(), program.ns_per_run / 1e9);
     }
 }
 
@@ -133,13 +133,7 @@ fn signal(own: &mut SelfMetrics, name: &'static str, counters: &SignalCounters) 
     own.set_by(EXPORT_QUEUED, "signal", name, counters.queued());
     own.set_by(EXPORT_SENT, "signal", name, counters.sent());
     own.set_by(EXPORT_RETRIES, "signal", name, counters.retries());
-    for reason in DropReason::ALL {
-        own.push(OwnPoint {
-            metric: EXPORT_DROPPED,
-            attributes: vec![("signal", name.into()), ("reason", reason.name().into())],
-            value: counters.dropped(reason).into(),
-        });
-    }
+    own.set_by(EXPORT_SUPERSEDED, "signal", name, counters.dropped(DropReason::Superseded));
 }
 
 const fn counter(name: &'static str, unit: &'static str, description: &'static str) -> OwnMetric {
@@ -173,24 +167,42 @@ const KERNEL_CONNECTIONS: OwnMetric = counter(
     "{connection}",
     "What happened to connections in the kernel programs.",
 );
-const DROPPED: OwnMetric = counter("vigie.records.dropped", "{record}", "Losses by reason.");
+const DROPPED: OwnMetric = counter(
+    "vigie.records.dropped",
+    "{item}",
+    "What was lost, by reason; docs/capture.md says of each what is counted.",
+);
+const SHED_LEVEL: OwnMetric = gauge(
+    "vigie.shed.level",
+    "{level}",
+    "What is given up to keep within the budget: 0 nothing, 1 payload, 2 spans, 3 all but counts.",
+);
+const SHED_TIME: OwnMetric =
+    counter("vigie.shed.time", "s", "Time for which something was given up.");
+const CPU_SHARE: OwnMetric = gauge(
+    "vigie.cpu.usage",
+    "1",
+    "CPU time of vigie and its kernel programs in the last second, as a share of the machine.",
+);
+const KERNEL_CONNECTIONS_HELD: OwnMetric =
+    gauge("vigie.kernel.connections.held", "{connection}", "Connections in the kernel's table.");
+const MAP_MEMORY: OwnMetric =
+    gauge("vigie.kernel.map.memory", "By", "Memory of each map, as the kernel accounts it.");
+const MAP_CAPACITY: OwnMetric = gauge(
+    "vigie.kernel.map.capacity",
+    "{entry}",
+    "Entries that each map holds at most; bytes of a ring.",
+);
 const COMPLETENESS: OwnMetric =
     gauge("vigie.completeness", "1", "Seen / (seen + known to be lost).");
 const EVENTS: OwnMetric = counter("vigie.events", "{event}", "Events taken in by the pipeline.");
 const SPANS: OwnMetric = counter("vigie.spans", "{span}", "Spans finished.");
-const PROBLEMS: OwnMetric =
-    counter("vigie.problems", "{problem}", "What parsers could not make sense of.");
 const CONNECTIONS: OwnMetric =
     gauge("vigie.connections", "{connection}", "Connections in the table.");
 const MID_STREAM: OwnMetric = counter(
     "vigie.connections.mid_stream",
     "{connection}",
     "Connections that were older than vigie.",
-);
-const UNJOINED: OwnMetric = counter(
-    "vigie.connections.unjoined",
-    "{connection}",
-    "Ends of connections that could not be kept for joining.",
 );
 const EXPIRED: OwnMetric = counter(
     "vigie.connections.expired",
@@ -202,18 +214,12 @@ const WITHOUT_OPEN: OwnMetric = counter(
     "{connection}",
     "Connections whose opening record was not there before their first bytes.",
 );
-const UNDECIDED: OwnMetric = counter(
-    "vigie.connections.undecided",
-    "{time}",
-    "Times that first bytes were dropped because it was not known in time what they were.",
-);
 const RECORDS_LOST: OwnMetric = counter(
     "vigie.connections.records_lost",
     "{record}",
     "Records lost on connections that were seen; they are in vigie.records.dropped, too.",
 );
-const MISSING: OwnMetric =
-    counter("vigie.missing", "By", "Bytes missing between captured ones because of lost records.");
+const MISSING: OwnMetric = counter("vigie.missing", "By", "Bytes missing between captured ones.");
 const ROUTES: OwnMetric =
     gauge("vigie.routes", "{route}", "Routes found by heuristic that are kept.");
 const ROUTES_COLLAPSED: OwnMetric = counter(
@@ -239,6 +245,8 @@ const PROBE_TIME: OwnMetric = counter(
     "s",
     "Time spent in each kernel program, estimated from short windows.",
 );
+const PROBE_RUNS: OwnMetric =
+    counter("vigie.probe.runs", "{run}", "Runs of each kernel program, estimated likewise.");
 const PROBE_MEAN: OwnMetric =
     gauge("vigie.probe.run.duration", "s", "Mean time of one run of each kernel program.");
 const EXPORT_QUEUED: OwnMetric =
@@ -247,8 +255,11 @@ const EXPORT_SENT: OwnMetric =
     counter("vigie.export.sent", "{item}", "What the receiver has accepted.");
 const EXPORT_RETRIES: OwnMetric =
     counter("vigie.export.retries", "{request}", "Requests that were tried again.");
-const EXPORT_DROPPED: OwnMetric =
-    counter("vigie.export.dropped", "{item}", "What was not exported, by reason.");
+const EXPORT_SUPERSEDED: OwnMetric = counter(
+    "vigie.export.superseded",
+    "{item}",
+    "Points whose place was taken by newer ones of the same series; totals are not affected.",
+);
 const CPU: OwnMetric = counter("vigie.cpu.time", "s", "CPU time of vigie.");
 const MEMORY: OwnMetric = gauge("vigie.memory.resident", "By", "Resident memory of vigie.");
 
@@ -262,9 +273,9 @@ mod tests {
 
     #[test]
     fn a_full_table_of_processes_is_no_loss() {
-        let losses = Losses::of(&Counts::default(), &Published::default());
-        assert!(losses.by_reason.contains_key("connection_map_full"));
-        assert!(!losses.by_reason.contains_key(Counter::ProcessesFull.name()));
+        let losses = Losses::of(&Counts::default(), &Published::default(), None);
+        let name = Counter::ProcessesFull.name();
+        assert!(losses.losses.iter().all(|loss| loss.reason.name() != name));
         let mut own = SelfMetrics::default();
         kernel(&mut own, &Counts::default());
         let name = "vigie.kernel.process_map_full";
@@ -276,7 +287,6 @@ mod tests {
         let flows = flow::Stats {
             expired: 1,
             without_open: 2,
-            undecided: 3,
             records_lost: 4,
             bytes_lost: 5,
             ..flow::Stats::default()
@@ -290,7 +300,6 @@ mod tests {
         for (name, expected) in [
             ("vigie.connections.expired", 1),
             ("vigie.connections.without_open", 2),
-            ("vigie.connections.undecided", 3),
             ("vigie.connections.records_lost", 4),
             ("vigie.missing", 5),
             ("vigie.routes", 6),

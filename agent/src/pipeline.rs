@@ -28,6 +28,8 @@ pub struct Pipeline {
     expired_ns: MonoNs,
     events: u64,
     finished: u64,
+    sheds_spans: bool,
+    spans_shed: u64,
 }
 
 /// Where finished spans go.
@@ -84,6 +86,8 @@ pub struct Figures {
     pub refused_ends: u64,
     /// Routes by heuristic.
     pub routes: RouteStats,
+    /// Spans that were counted and then given to nobody, to keep within the budget.
+    pub spans_shed: u64,
 }
 
 /// How often idle connections are looked for, in nanoseconds.
@@ -100,6 +104,8 @@ impl Pipeline {
             expired_ns: 0,
             events: 0,
             finished: 0,
+            sheds_spans: false,
+            spans_shed: 0,
         }
     }
 
@@ -154,8 +160,12 @@ impl Pipeline {
             let mut store = self.outputs.store.lock().unwrap_or_else(PoisonError::into_inner);
             self.spans.iter().for_each(|span| store.record(span));
         }
-        for taker in &mut self.outputs.takers {
-            taker.take(&mut self.spans);
+        if !self.sheds_spans {
+            for taker in &mut self.outputs.takers {
+                taker.take(&mut self.spans);
+            }
+        } else if !self.outputs.takers.is_empty() {
+            self.spans_shed += self.spans.len() as u64;
         }
         self.spans.clear();
     }
@@ -163,6 +173,11 @@ impl Pipeline {
     /// Uses other sets of routes from now on.
     pub fn set_routes(&mut self, routes: Vec<Routes>) {
         self.findings.assembler.set_routes(routes);
+    }
+
+    /// Whether spans are counted only, and neither printed nor exported.
+    pub fn shed_spans(&mut self, sheds: bool) {
+        self.sheds_spans = sheds;
     }
 
     /// Its own figures.
@@ -175,6 +190,7 @@ impl Pipeline {
             connections: self.flows.len(),
             refused_ends: self.findings.assembler.refused_ends(),
             routes: self.findings.assembler.route_stats(),
+            spans_shed: self.spans_shed,
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::discover::{Discoverer, Selection};
 use crate::export::otlp::{self, SettingsError};
 use crate::flow;
+use crate::governor::Budget;
 use crate::identities::Live;
 use crate::metrics::own::SelfMetrics;
 use crate::metrics::snapshot::Snapshot;
@@ -14,6 +15,7 @@ use crate::metrics::{Limits, Store};
 use crate::own::Own;
 use crate::pipeline::{Outputs, Pipeline, TakeSpans};
 use crate::probe::load::{self, LoadError, LoadOptions};
+use crate::protocol;
 use crate::span::assemble::Assembler;
 use crate::span::route::{RouteLimits, Routes, Unmatched};
 use crate::watch::{Parts, Recording, Watch, WatchError};
@@ -54,19 +56,18 @@ pub fn start(
 ) -> Result<Watch, SessionError> {
     let capture = &config.capture;
     let routes = routes(config);
-    let probes = load::load(&LoadOptions {
-        backend: capture.backend,
-        attach_all: false,
-        ring_bytes: bytes(capture.ring_bytes.0),
-        max_connections: capture.max_connections,
-        max_processes: capture.max_processes,
-        request_bytes: bytes(capture.request_bytes.0),
-        response_bytes: bytes(capture.response_bytes.0),
-        watch_by_default: wishes.watch_unknown,
-    })?;
+    let probes = load::load(&load_options(config, wishes.watch_unknown))?;
     let connections = capture.max_connections as usize;
-    let flow_limits =
-        flow::Limits { connections: connections.saturating_mul(2), ..flow::Limits::default() };
+    let limits = &config.limits;
+    let flow_limits = flow::Limits {
+        connections: connections.saturating_mul(2),
+        parser_bytes: in_memory(limits.parser_memory.0),
+        protocol: protocol::Limits {
+            head_bytes: in_memory(limits.head_bytes.0),
+            in_flight: limits.in_flight as usize,
+        },
+        ..flow::Limits::default()
+    };
     let outputs = Outputs { store, takers: wishes.takers };
     // Both ends of every connection may be on this machine.
     let assembler = Assembler::new(routes, connections.saturating_mul(2));
@@ -79,12 +80,37 @@ pub fn start(
         watch_children: wishes.watch_children,
         interval: capture.poll_interval.0,
         meter_pause: wishes.meter_pause,
+        budget: Budget {
+            cpu: limits.cpu.part(),
+            memory: limits.memory.0,
+            shed_after: limits.shed_after.0,
+            return_after: limits.return_after.0,
+        },
         recording: wishes.recording,
     })?)
 }
 
+/// How the probes are set up.
+pub fn load_options(config: &Config, watch_by_default: bool) -> LoadOptions {
+    let capture = &config.capture;
+    LoadOptions {
+        backend: capture.backend,
+        attach_all: false,
+        ring_bytes: bytes(capture.ring_bytes.0),
+        max_connections: capture.max_connections,
+        max_processes: capture.max_processes,
+        request_bytes: bytes(capture.request_bytes.0),
+        response_bytes: bytes(capture.response_bytes.0),
+        watch_by_default,
+    }
+}
+
 fn bytes(size: u64) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+fn in_memory(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
 }
 
 /// The common set of routes, then one for each entry of `services`.
@@ -104,7 +130,9 @@ pub fn routes(config: &Config) -> Vec<Routes> {
 /// An empty store as the configuration asks for.
 pub fn store(config: &Config) -> Store {
     let limits = Limits {
+        services: config.metrics.max_services as usize,
         sets_per_metric: config.metrics.max_series as usize,
+        series: config.metrics.max_series_total as usize,
         expiry: config.metrics.expiry.0,
         edges: config.graph.max_edges as usize,
         ..Limits::default()
@@ -139,7 +167,7 @@ pub fn otlp_settings(config: &Config) -> Result<otlp::Settings, SettingsError> {
     let quoted = |value: serde_json::Result<serde_json::Value>| {
         value.ok().and_then(|value| value.as_str().map(str::to_owned))
     };
-    otlp::Settings::from_env(
+    let mut settings = otlp::Settings::from_env(
         |name| match name {
             "OTEL_EXPORTER_OTLP_ENDPOINT" => {
                 otlp.endpoint.as_ref().map(|endpoint| endpoint.as_str().to_owned())
@@ -160,7 +188,10 @@ pub fn otlp_settings(config: &Config) -> Result<otlp::Settings, SettingsError> {
             _ => std::env::var(name).ok(),
         },
         None,
-    )
+    )?;
+    settings.queue.spans = otlp.queue_spans as usize;
+    settings.queue.bytes = in_memory(otlp.queue_bytes.0);
+    Ok(settings)
 }
 
 /// Headers as the standard variable has them.

@@ -13,11 +13,14 @@ use crate::discover::host::Clock;
 use crate::discover::{self, Selection};
 use crate::event::stream::Writer;
 use crate::event::{Event, MonoNs, ProcessKey};
+use crate::governor::usage::Gauge;
+use crate::governor::{Budget, Change, Governor, Level, State};
 use crate::identities::Live;
 use crate::pipeline::{Figures, Pipeline};
 use crate::probe::control::PolicyError;
 use crate::probe::cost::{Meter, ProgramCost};
 use crate::probe::counters::Counters;
+use crate::probe::memory::MapMemory;
 use crate::probe::reader::Reader;
 use crate::probe::{Backend, Probes};
 use crate::span::route::Routes;
@@ -39,6 +42,8 @@ pub struct Parts {
     pub interval: Duration,
     /// Time between two measurements of what the programs cost.
     pub meter_pause: Duration,
+    /// What watching may cost.
+    pub budget: Budget,
     /// Where the event stream is recorded, if it is.
     pub recording: Option<Recording>,
 }
@@ -54,6 +59,16 @@ pub struct Published {
     pub processes: discover::Stats,
     /// What the programs cost.
     pub cost: Vec<ProgramCost>,
+    /// Connections in the kernel's table.
+    pub kernel_connections: u64,
+    /// Connections that left the kernel's table because they were idle for long.
+    pub kernel_idle: u64,
+    /// Connections that left the kernel's table to make room.
+    pub kernel_evicted: u64,
+    /// What has become of the budget.
+    pub budget: State,
+    /// What the maps take.
+    pub maps: Vec<MapMemory>,
 }
 
 /// New rules for a running watch.
@@ -104,7 +119,14 @@ impl Watch {
     /// missed.
     pub fn start(parts: Parts) -> Result<Self, WatchError> {
         let Parts {
-            mut probes, pipeline, mut identities, interval, meter_pause, recording, ..
+            mut probes,
+            pipeline,
+            mut identities,
+            interval,
+            meter_pause,
+            budget,
+            recording,
+            ..
         } = parts;
         let reader = Reader::try_new(std::mem::take(&mut probes.rings))?;
         let (counters, backend) = (Arc::clone(&probes.counters), probes.backend);
@@ -118,7 +140,8 @@ impl Watch {
             identities.keep_found();
         }
         let stop = Arc::new(AtomicBool::new(false));
-        let published = Arc::new(Mutex::new(Published::default()));
+        let maps = std::mem::take(&mut probes.memory);
+        let published = Arc::new(Mutex::new(Published { maps, ..Published::default() }));
         let reload = Arc::new(Mutex::new(None));
         let mut rounds = Rounds {
             probes,
@@ -127,6 +150,8 @@ impl Watch {
             identities,
             recording,
             meter: Meter::new(meter_pause),
+            gauge: Gauge::new(),
+            governor: Governor::new(budget),
             clock: Clock::read(),
             maintained_ns: 0,
             reload: Arc::clone(&reload),
@@ -182,6 +207,8 @@ struct Rounds {
     identities: Live,
     recording: Option<Recording>,
     meter: Meter,
+    gauge: Gauge,
+    governor: Governor,
     clock: Clock,
     maintained_ns: MonoNs,
     reload: Arc<Mutex<Option<Reload>>>,
@@ -199,6 +226,7 @@ impl Rounds {
                 self.reader.wait(interval);
             }
         }
+        self.probes.finish_measuring(&mut self.meter);
         // Nothing is written any more; what the rings hold is taken in, and then they are empty.
         self.publish(true);
         self.probes.detach();
@@ -234,7 +262,7 @@ impl Rounds {
         self.record_identities()?;
         self.apply_policies();
         self.probes.attach_needed();
-        self.meter.tick();
+        self.probes.measure(&mut self.meter);
         let maintain = now.saturating_sub(self.maintained_ns) >= MAINTAIN_EVERY_NS;
         if maintain {
             self.maintained_ns = now;
@@ -243,6 +271,7 @@ impl Rounds {
             let counts = self.probes.counters.read();
             self.probes.control.sweep(&counts, now);
             self.take_over();
+            self.govern();
         }
         if taken > 0 || maintain {
             self.publish(maintain);
@@ -280,14 +309,41 @@ impl Rounds {
         }
     }
 
+    /// Compares what vigie uses with what it may use.
+    fn govern(&mut self) {
+        let (usage, elapsed) = self.gauge.look(self.meter.load());
+        let change = self.governor.observe(usage, elapsed);
+        self.meter.hurry(self.governor.is_near());
+        let Some(Change { from, to }) = change else { return };
+        self.pipeline.shed_spans(to >= Level::Spans);
+        if let Err(error) = self.probes.control.set_level(to) {
+            tracing::error!(%error, "the programs do not know what to do without");
+        }
+        let Budget { cpu, memory, .. } = self.governor.state().budget;
+        let (gives_up, level) = (to.gives_up(), to.name());
+        let cpu = format!("{:.1} % of {:.1} %", usage.cpu * 100.0, cpu * 100.0);
+        let memory = format!("{} of {} MiB", usage.memory >> 20, memory >> 20);
+        if to > from {
+            tracing::warn!(level, cpu, memory, gives_up, "over budget");
+        } else {
+            tracing::info!(level, cpu, memory, gives_up, "within budget again");
+        }
+    }
+
     fn publish(&mut self, with_cost: bool) {
-        let cost = with_cost.then(|| self.probes.cost(&self.meter));
+        let cost = with_cost.then(|| self.meter.costs());
+        let counts = with_cost.then(|| self.probes.counters.read());
+        let swept = self.probes.control.swept();
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         published.figures = self.pipeline.figures();
         published.undecodable = self.reader.undecodable;
         published.processes = self.identities.stats();
-        // Programs that are detached tell nothing any more: what they told last stays.
-        if let Some(cost) = cost.filter(|cost| !cost.is_empty()) {
+        (published.kernel_idle, published.kernel_evicted) = (swept.idle, swept.evicted);
+        if let Some(counts) = counts {
+            published.kernel_connections = swept.used(&counts);
+        }
+        published.budget = self.governor.state();
+        if let Some(cost) = cost {
             published.cost = cost;
         }
     }

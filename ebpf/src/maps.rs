@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use vigie_common::{
     counter::Counter,
-    policy::{HINT_SLOTS, Hint, ProcessEntry},
+    policy::{HINT_SLOTS, Hint, ProcessEntry, Tuning},
 };
 
 use crate::{
@@ -31,6 +31,10 @@ pub(crate) static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entr
 /// What user space knows of connections.
 #[map]
 pub(crate) static HINTS: Array<Hint> = Array::with_max_entries(HINT_SLOTS, 0);
+
+/// What holds for all connections and changes while the programs run.
+#[map]
+pub(crate) static TUNING: Array<Tuning> = Array::with_max_entries(1, 0);
 
 /// Times of entry of calls that write.
 #[map]

@@ -9,7 +9,7 @@
 use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_probe_read_user};
 use vigie_common::{
     counter::Counter,
-    policy::{HINT_SLOTS, needs},
+    policy::{HINT_SLOTS, Tuning, needs},
     record::{Class, Data, Direction, Kind, MAX_PAYLOAD, TAIL_BYTES, data_flags},
 };
 
@@ -18,7 +18,7 @@ use crate::{
     connection::{self, Connection},
     emit,
     kernel::{read, read_user},
-    maps::{HINTS, WORK, count, need},
+    maps::{HINTS, TUNING, WORK, count, need},
     params::setting,
     probes,
 };
@@ -215,12 +215,18 @@ pub extern "C" fn vigie_moved(sent: u64) -> u64 {
         Direction::Received => count(Counter::BytesReceived, total),
         Direction::Sent => count(Counter::BytesSent, total),
     }
-    if connection.announced == 0 {
+    let tuning = tuning();
+    let shed = tuning.shed != 0;
+    if connection.announced == 0 && !shed {
         announce(connection, &work.caller, sock);
     }
     let class = connection.class;
     let is_request = (class == Class::Http1Server as u8) == (direction as u8 == 0);
-    let full = if is_request { setting!(request_bytes) } else { setting!(response_bytes) };
+    let full = if is_request {
+        at_most(setting!(request_bytes), tuning.request_bytes)
+    } else {
+        at_most(setting!(response_bytes), tuning.response_bytes)
+    };
     let hint = hint(connection.id, direction);
     prepare(work, connection, direction, turn);
     let half = connection.half(direction);
@@ -236,6 +242,12 @@ pub extern "C" fn vigie_moved(sent: u64) -> u64 {
     work.header.position = position;
     // What user space knows to be body is not copied.
     work.budget = if position.wrapping_add(total) <= hint { 0 } else { u64::from(half.budget) };
+    if shed {
+        half.pending_length = 0;
+        count(Counter::LostShed, 1);
+        connection.lost += 1;
+        return 0;
+    }
     if half.pending_length > 0 {
         carry(work, half);
     }
@@ -573,6 +585,19 @@ fn hint(id: u64, direction: Direction) -> u64 {
     }
 }
 
+/// What holds for all connections now.
+#[inline(always)]
+fn tuning() -> Tuning {
+    const AS_SET: Tuning = Tuning { request_bytes: 0, response_bytes: 0, shed: 0, reserved: 0 };
+    TUNING.get(0).copied().unwrap_or(AS_SET)
+}
+
+/// The smaller of a setting and a limit, where 0 is no limit.
+#[inline(always)]
+fn at_most(setting: u32, limit: u32) -> u32 {
+    if limit == 0 { setting } else { setting.min(limit) }
+}
+
 /// Tells user space of a connection. Tried again with the next segment when there was no room.
 #[inline(never)]
 fn announce(connection: &mut Connection, caller: &Caller, sock: u64) {
@@ -589,6 +614,11 @@ fn announce(connection: &mut Connection, caller: &Caller, sock: u64) {
 pub(crate) fn ended(work: &mut Work, sock: u64, direction: Direction, error: u8) {
     let Some(connection) = connection::known(sock) else { return };
     if connection.announced == 0 {
+        return;
+    }
+    if tuning().shed != 0 {
+        count(Counter::LostShed, 1);
+        connection.lost += 1;
         return;
     }
     prepare(work, connection, direction, false);

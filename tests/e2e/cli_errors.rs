@@ -113,9 +113,49 @@ fn without_root_it_names_the_capabilities() -> Result<()> {
 }
 
 fn as_nobody(program: &Path, arguments: &[&str]) -> Result<Ended> {
-    let nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"];
+    with_capabilities("", program, arguments)
+}
+
+/// As an ordinary user with these capabilities alone: `+bpf,+perfmon`.
+fn with_capabilities(capabilities: &str, program: &Path, arguments: &[&str]) -> Result<Ended> {
+    let nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"];
     let mut command = clean(Command::new("setpriv"));
-    Process::start(command.args(nobody).arg(program).args(arguments))?.wait(LIMIT)
+    command.args(nobody);
+    for set in ["--bounding-set", "--inh-caps", "--ambient-caps"] {
+        let capabilities =
+            if capabilities.is_empty() { String::new() } else { format!(",{capabilities}") };
+        command.args([set, &format!("-all{capabilities}")]);
+    }
+    Process::start(command.arg("--").arg(program).args(arguments))?.wait(LIMIT)
+}
+
+#[test]
+fn two_capabilities_are_enough() -> Result<()> {
+    if missing("cli_errors: capabilities", &[Need::Root, Need::Agent, Need::Program("setpriv")])? {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+    let copy = folder.path().join("vigie");
+    fs::copy(binary()?, &copy)?;
+    for (one, other) in [("+bpf", "CAP_PERFMON"), ("+perfmon", "CAP_BPF")] {
+        let ended = with_capabilities(one, &copy, &["profile", "--duration", "1s"])?;
+        let line = format!("error: missing capabilities: {other}");
+        check_two_lines(&ended, 3, &[other])?;
+        ensure!(ended.errors.contains(&line), "no `{line}` in {:?}", ended.errors);
+    }
+    let ended = with_capabilities("+bpf,+perfmon", &copy, &["check", "--json"])?;
+    ensure!(ended.status.success(), "check: {}: {:?}", ended.status, ended.errors);
+    let report: Value = serde_json::from_str(&ended.output.join("\n"))?;
+    let found = report.get("capabilities");
+    ensure!(found == Some(&serde_json::json!(["CAP_BPF", "CAP_PERFMON"])), "has {found:?}");
+    let lacking = report.get("missing_capabilities").and_then(Value::as_array);
+    let explained = |one: &Value| one.get("required") == Some(&Value::from(false));
+    ensure!(
+        lacking.is_some_and(|lacking| lacking.len() == 6 && lacking.iter().all(explained)),
+        "missing: {lacking:?}"
+    );
+    Ok(())
 }
 
 #[test]
@@ -163,6 +203,19 @@ fn check_says_what_will_run() -> Result<()> {
             .all(|field| probe.get(field).is_some())
     };
     ensure!(!probes.is_empty() && probes.iter().all(is_complete), "probes: {probes:?}");
+    let total = report.pointer("/maps/total_bytes").and_then(Value::as_u64).context("no maps")?;
+    ensure!((1 << 20..32 << 20).contains(&total), "the maps take {total} bytes");
+    let maps = report.pointer("/maps/maps").and_then(Value::as_array).context("no maps")?;
+    let sum: u64 = maps.iter().filter_map(|map| map.get("bytes").and_then(Value::as_u64)).sum();
+    ensure!(sum == total, "the maps take {sum}, in all {total}");
+    let reasons = report.get("loss_reasons").and_then(Value::as_array).context("no reasons")?;
+    let is_explained = |reason: &Value| {
+        ["name", "unit", "effect", "meaning", "todo"].iter().all(|field| {
+            reason.get(field).and_then(Value::as_str).is_some_and(|text| !text.is_empty())
+        })
+    };
+    ensure!(reasons.len() > 10 && reasons.iter().all(is_explained), "reasons: {reasons:?}");
+    ensure!(report.pointer("/budget/cpu").is_some(), "no budget");
     for field in ["kernel", "arch", "lockdown", "capabilities", "features"] {
         ensure!(report.get(field).is_some(), "no {field}");
     }

@@ -5,9 +5,14 @@ use serde::Serialize;
 
 use super::{Code, Common, Failure};
 use crate::config::Overrides;
-use crate::kernel::machine::{Machine, NEEDED};
+use crate::governor::Level;
+use crate::kernel::machine::{CAPABILITIES, Capability, Machine, Need};
+use crate::loss::{Effect, Reason};
+use crate::probe::cost;
 use crate::probe::load::{self, LoadError, LoadOptions};
+use crate::probe::memory::MapMemory;
 use crate::probe::{ProbeState, Status};
+use crate::session;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -26,9 +31,58 @@ struct Findings {
     lockdown: String,
     root: bool,
     capabilities: Vec<&'static str>,
+    missing_capabilities: Vec<MissingCapability>,
     backend: Option<&'static str>,
     probes: Vec<Probe>,
     features: Vec<Feature>,
+    maps: Maps,
+    budget: Budget,
+    loss_reasons: Vec<LossReason>,
+}
+
+/// What the maps take, as the kernel accounts it; empty where they could not be made.
+#[derive(Serialize)]
+struct Maps {
+    total_bytes: u64,
+    maps: Vec<Map>,
+}
+
+#[derive(Serialize)]
+struct Map {
+    name: String,
+    ring: bool,
+    /// Bytes of a ring.
+    max_entries: u64,
+    bytes: u64,
+}
+
+/// What `vigie run` may cost.
+#[derive(Serialize)]
+struct Budget {
+    cpu: f64,
+    memory_bytes: u64,
+    /// What is given up past it, in this order.
+    sheds: Vec<&'static str>,
+    /// Whether the time of the kernel programs counts.
+    probes_measured: bool,
+}
+
+/// A reason of `loss.by_reason` and of `vigie.records.dropped`.
+#[derive(Serialize)]
+struct LossReason {
+    name: &'static str,
+    unit: &'static str,
+    effect: Effect,
+    meaning: &'static str,
+    todo: &'static str,
+}
+
+#[derive(Serialize)]
+struct MissingCapability {
+    name: &'static str,
+    required: bool,
+    purpose: &'static str,
+    without: &'static str,
 }
 
 #[derive(Serialize)]
@@ -53,18 +107,8 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
     let machine = Machine::look();
     let missing = machine.missing();
     // Every probe is really loaded and attached, and detached again when `loaded` goes.
-    let capture = &config.capture;
-    let size = |size: u64| u32::try_from(size).unwrap_or(u32::MAX);
-    let loaded = load::load(&LoadOptions {
-        backend: capture.backend,
-        attach_all: true,
-        ring_bytes: size(capture.ring_bytes.0),
-        max_connections: capture.max_connections,
-        max_processes: capture.max_processes,
-        request_bytes: size(capture.request_bytes.0),
-        response_bytes: size(capture.response_bytes.0),
-        watch_by_default: false,
-    });
+    let options = LoadOptions { attach_all: true, ..session::load_options(&config, false) };
+    let loaded = load::load(&options);
     let probes = match &loaded {
         Ok(probes) => probes.statuses.iter().map(probe).collect(),
         Err(LoadError::NoBackend(refused)) => refused.iter().map(probe).collect(),
@@ -77,14 +121,23 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
         btf: machine.has_btf,
         lockdown: machine.lockdown.clone(),
         root: machine.is_root,
-        capabilities: NEEDED
+        capabilities: CAPABILITIES
             .into_iter()
             .filter(|capability| machine.has(*capability))
             .map(|capability| capability.name)
             .collect(),
+        missing_capabilities: machine.lacking().iter().map(missing_capability).collect(),
         backend: loaded.as_ref().ok().map(|probes| probes.backend.name()),
         probes,
         features: features(loaded.is_ok()),
+        maps: maps(loaded.as_ref().map_or(&[], |probes| &probes.memory)),
+        budget: Budget {
+            cpu: config.limits.cpu.part(),
+            memory_bytes: config.limits.memory.0,
+            sheds: Level::ALL.into_iter().skip(1).map(Level::name).collect(),
+            probes_measured: cost::are_programs_accounted(),
+        },
+        loss_reasons: loss_reasons(),
     };
     if arguments.json {
         let text = serde_json::to_string_pretty(&findings)
@@ -102,6 +155,12 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
         }),
         Err(_) => super::require::allowed(),
     }
+}
+
+fn missing_capability(capability: &Capability) -> MissingCapability {
+    let Capability { name, need, purpose, without, .. } = *capability;
+    let required = need == Need::Required;
+    MissingCapability { name, required, purpose, without }
 }
 
 fn needs() -> Vec<&'static str> {
@@ -144,6 +203,32 @@ fn features(loaded: bool) -> Vec<Feature> {
     ]
 }
 
+fn maps(memory: &[MapMemory]) -> Maps {
+    Maps {
+        total_bytes: memory.iter().map(|map| map.bytes).sum(),
+        maps: memory
+            .iter()
+            .map(|MapMemory { name, is_ring, max_entries, bytes }| Map {
+                name: name.clone(),
+                ring: *is_ring,
+                max_entries: *max_entries,
+                bytes: *bytes,
+            })
+            .collect(),
+    }
+}
+
+fn loss_reasons() -> Vec<LossReason> {
+    let reason = |reason: &Reason| LossReason {
+        name: reason.name(),
+        unit: reason.unit(),
+        effect: reason.effect(),
+        meaning: reason.meaning(),
+        todo: reason.todo(),
+    };
+    Reason::ALL.iter().map(reason).collect()
+}
+
 fn show(findings: &Findings) {
     let yes = |value| if value { "yes" } else { "no" };
     println!("kernel        {} ({})", findings.kernel, findings.arch);
@@ -151,10 +236,9 @@ fn show(findings: &Findings) {
     println!("lockdown      {}", findings.lockdown);
     println!("root          {}", yes(findings.root));
     println!("capabilities  {}", findings.capabilities.join(" "));
-    for capability in NEEDED {
-        if !findings.capabilities.contains(&capability.name) {
-            println!("  missing     {} {}", capability.name, capability.purpose);
-        }
+    for missing in &findings.missing_capabilities {
+        println!("  missing     {}: {}", missing.name, missing.purpose);
+        println!("              without it: {}", missing.without);
     }
     println!("backend       {}", findings.backend.unwrap_or("none"));
     println!("probes");
@@ -172,6 +256,29 @@ fn show(findings: &Findings) {
     println!("features");
     for feature in &findings.features {
         println!("  {:<22} {}", feature.name, state(feature.state, feature.reason.as_deref()));
+    }
+    println!("maps                     {} KiB in all", findings.maps.total_bytes.div_ceil(1024));
+    for map in &findings.maps.maps {
+        let kib = map.bytes.div_ceil(1024);
+        let what = if map.ring { "bytes" } else { "entries" };
+        println!("  {:<22} {kib:>6} KiB, {} {what}", map.name, map.max_entries);
+    }
+    let budget = &findings.budget;
+    println!(
+        "budget                   {:.3} % of the machine's CPU time, {} MiB",
+        budget.cpu * 100.0,
+        budget.memory_bytes >> 20
+    );
+    for level in Level::ALL.into_iter().skip(1) {
+        println!("  past it: {:<13} {}", level.name(), level.gives_up());
+    }
+    if !budget.probes_measured {
+        println!("  the kernel programs' time is not measured (CAP_SYS_ADMIN) and does not count");
+    }
+    println!("what can be lost, why, and what to do");
+    for reason in &findings.loss_reasons {
+        println!("  {:<22} {}", reason.name, reason.meaning);
+        println!("  {:<22}   do: {}", "", reason.todo);
     }
 }
 

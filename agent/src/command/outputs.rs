@@ -1,19 +1,19 @@
 //! Where the commands put spans and reports.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::Write;
 
 use crate::discover::Host;
-use crate::export::otlp::TraceExporter;
+use crate::export::otlp::{Counters as ExportCounters, TraceExporter};
 use crate::export::span_line;
 use crate::kernel::cost;
+use crate::loss::Losses;
 use crate::metrics::snapshot::Snapshot;
-use crate::own::Losses;
+
 use crate::pipeline::TakeSpans;
-use crate::probe::cost::ProgramCost;
 use crate::report::{Cost, Meta, Report};
 use crate::span::Span;
-use crate::watch::Watch;
+use crate::watch::{Published, Watch};
 
 /// The line that scripts wait for: the probes are attached, nothing is missed from now on.
 pub(super) fn say_ready(watch: &Watch, addresses: &str) {
@@ -65,7 +65,10 @@ impl TakeSpans for Traces {
 }
 
 /// The costs of reports.
-pub(super) fn cost_of(programs: &[ProgramCost]) -> Cost {
+pub(super) fn cost_of(published: &Published) -> Cost {
+    let programs = &published.cost;
+    #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "saturates")]
+    let whole = |runs: f64| runs.round() as u64;
     Cost {
         agent_cpu_s: cost::cpu_time().as_secs_f64(),
         agent_rss_bytes: cost::resident_bytes(),
@@ -73,21 +76,25 @@ pub(super) fn cost_of(programs: &[ProgramCost]) -> Cost {
         probe_s: programs.iter().fold(0.0, |sum, program| sum + program.seconds),
         probe_ns_per_call: programs
             .iter()
-            .map(|program| (program.name.to_owned(), program.ns_per_run))
+            .map(|program| (program.name.clone(), program.ns_per_run))
             .collect(),
+        probe_runs: programs
+            .iter()
+            .map(|program| (program.name.clone(), whole(program.runs)))
+            .collect(),
+        map_bytes: published.maps.iter().map(|map| map.bytes).sum(),
     }
 }
 
-/// What was lost, as reports have it.
-pub(super) fn losses_of(losses: &Losses) -> BTreeMap<String, u64> {
-    losses.by_reason.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect()
-}
-
-/// A report of a running watch.
-pub(super) fn live_report(snapshot: &Snapshot, watch: &Watch) -> Report {
+/// A report of a running watch, and of the exporter where there is one.
+pub(super) fn live_report(
+    snapshot: &Snapshot,
+    watch: &Watch,
+    export: Option<&ExportCounters>,
+) -> Report {
     let host = Host::read();
     let published = watch.published();
-    let losses = Losses::of(&watch.counters.read(), &published);
+    let losses = Losses::of(&watch.counters.read(), &published, export);
     let elapsed_ns = snapshot.time_unix_nano.saturating_sub(snapshot.start_unix_nano);
     Report::new(
         snapshot,
@@ -99,10 +106,10 @@ pub(super) fn live_report(snapshot: &Snapshot, watch: &Watch) -> Report {
             duration_s: elapsed_ns as f64 / 1e9,
             service_cpu_s: HashMap::new(),
             exit_code: None,
-            records_seen: losses.seen,
-            records_lost: losses_of(&losses),
+            losses,
             connections_mid_stream: published.figures.flows.mid_stream,
-            cost: cost_of(&published.cost),
+            cost: cost_of(&published),
+            budget: published.budget,
         },
     )
 }
@@ -113,7 +120,7 @@ mod tests {
 
     #[test]
     fn nothing_measured_costs_zero() {
-        let cost = cost_of(&[]);
+        let cost = cost_of(&Published::default());
         assert!(cost.probe_s.to_bits() == 0 && cost.probe_ns_per_call.is_empty());
     }
 }

@@ -15,8 +15,8 @@ use super::{Common, Failure, outputs, require};
 use crate::config::{Glob, Overrides, Period};
 use crate::discover::{Host, Selection};
 use crate::kernel::cost;
+use crate::loss::Losses;
 use crate::metrics::Store;
-use crate::own::Losses;
 use crate::pipeline::TakeSpans;
 use crate::report::{Meta, Report};
 use crate::session::{self, Wishes};
@@ -182,7 +182,7 @@ fn finish(
     let published = watch
         .stop()
         .map_err(|error| Failure::failed(error, "see the messages above; please report this"))?;
-    let losses = Losses::of(&counters.read(), &published);
+    let losses = Losses::of(&counters.read(), &published, None);
     let snapshot = session::bare_snapshot(store);
     let host = Host::read();
     let mut service_cpu_s: HashMap<Arc<Service>, f64> = HashMap::new();
@@ -210,10 +210,10 @@ fn finish(
             duration_s,
             service_cpu_s,
             exit_code,
-            records_seen: losses.seen,
-            records_lost: outputs::losses_of(&losses),
+            losses,
             connections_mid_stream: published.figures.flows.mid_stream,
-            cost: outputs::cost_of(&published.cost),
+            cost: outputs::cost_of(&published),
+            budget: published.budget,
         },
     ))
 }

@@ -1,21 +1,27 @@
 //! Whether the machine allows to watch, and what to say when it does not.
 
 use super::Failure;
-use crate::kernel::machine::{Machine, NEEDED};
+use crate::kernel::machine::{Capability, Machine, Need};
 use crate::probe::LoadError;
 use crate::session::SessionError;
 
-/// Fails with exit code 3 when something that vigie cannot do without is missing.
+/// Fails with exit code 3 when something that vigie cannot do without is missing. What is missing
+/// besides costs details only, and is said.
 pub(super) fn allowed() -> Result<(), Failure> {
     let machine = Machine::look();
     let missing = machine.missing();
     if !missing.is_empty() {
         let names: Vec<&str> = missing.iter().map(|capability| capability.name).collect();
-        let needed: Vec<&str> = NEEDED.iter().map(|capability| capability.name).collect();
+        let names = names.join(", ");
         return Err(Failure::not_allowed(
-            format!("missing capabilities: {}", names.join(", ")),
-            format!("run as root, or grant {}", needed.join(", ")),
+            format!("missing capabilities: {names}"),
+            format!("run as root, or grant {names}; docs/capabilities.md says how"),
         ));
+    }
+    for Capability { name, need, without, .. } in machine.lacking() {
+        if need == Need::Expected {
+            tracing::warn!(capability = name, without, "a capability is missing");
+        }
     }
     if !machine.has_btf {
         return Err(Failure::not_allowed(

@@ -92,8 +92,12 @@ impl Services {
             )
         })?;
         let bound = listener.local_addr().unwrap_or(address);
-        let source =
-            serve::Source { snapshot: Arc::new(self.snapshots()), ready: Arc::clone(&self.ready) };
+        let own = Arc::clone(&self.own);
+        let source = serve::Source {
+            snapshot: Arc::new(self.snapshots()),
+            ready: Arc::clone(&self.ready),
+            sheds: Arc::new(move || own.get().and_then(Own::sheds)),
+        };
         let mut ended = self.end.subscribe();
         tokio::spawn(async move {
             let end = async move {
@@ -184,7 +188,8 @@ async fn attend(
             _ = health.tick() => if watch.is_over() { return true },
             _ = tables.tick(), if table => {
                 let now = snapshots();
-                show_table(&now.since(&before), watch);
+                let export = services.otlp.as_ref().map(Otlp::counters);
+                show_table(&now.since(&before), watch, export.as_deref());
                 before = now;
             }
         }
@@ -244,8 +249,8 @@ fn say_ready(watch: &Watch, metrics: Option<&str>, config: &Config) {
     outputs::say_ready(watch, &format!("{metrics}{otlp}"));
 }
 
-fn show_table(snapshot: &Snapshot, watch: &Watch) {
-    let report = outputs::live_report(snapshot, watch);
+fn show_table(snapshot: &Snapshot, watch: &Watch, export: Option<&otlp::Counters>) {
+    let report = outputs::live_report(snapshot, watch, export);
     let mut out = std::io::stdout().lock();
     // A terminal that went away is noticed by the signal that comes with it.
     let _ = writeln!(out, "{}", crate::report::table(&report, 100));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Config, Period, Rule, Size};
+use super::{Config, Period, Rule, Share, Size};
 
 /// A value that is well-formed and yet cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,8 @@ impl Config {
         let ms = |millis| Period(Duration::from_millis(millis));
         let minutes = |minutes| Period(Duration::from_mins(minutes));
         let (kib, mib) = (|count: u64| Size(count << 10), |count: u64| Size(count << 20));
-        let Config { otlp, routes, metrics, graph, capture, .. } = self;
+        let gib = |count: u64| Size(count << 30);
+        let Config { otlp, routes, metrics, graph, capture, limits, .. } = self;
         let uneven = !capture.ring_bytes.0.is_power_of_two();
         let bounds = [
             within("otlp.timeout", otlp.timeout, ms(1), minutes(10)),
@@ -38,6 +39,17 @@ impl Config {
             within("capture.poll_interval", capture.poll_interval, ms(1), ms(1000)),
             within("capture.max_connections", capture.max_connections, 64, 1 << 20),
             within("capture.max_processes", capture.max_processes, 64, 1 << 20),
+            within("metrics.max_series_total", metrics.max_series_total, 10, 10_000_000),
+            within("metrics.max_services", metrics.max_services, 1, 100_000),
+            within("otlp.queue_spans", otlp.queue_spans, 1, 1 << 24),
+            within("otlp.queue_bytes", otlp.queue_bytes, kib(64), gib(16)),
+            within("limits.cpu", limits.cpu, Share(10), Share(100_000)),
+            within("limits.memory", limits.memory, mib(16), gib(64)),
+            within("limits.shed_after", limits.shed_after, ms(1000), minutes(60)),
+            within("limits.return_after", limits.return_after, ms(1000), minutes(60)),
+            within("limits.parser_memory", limits.parser_memory, mib(1), gib(4)),
+            within("limits.head_bytes", limits.head_bytes, kib(1), kib(64)),
+            within("limits.in_flight", limits.in_flight, 1, 1 << 16),
             fault(uneven, "capture.ring_bytes", || {
                 let up = Size(capture.ring_bytes.0.next_power_of_two());
                 format!("must be a power of two, the next is {up}")

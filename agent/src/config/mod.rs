@@ -38,11 +38,11 @@ pub use address::{Endpoint, Listen};
 pub use error::{ConfigError, Invalid, Origin};
 pub use glob::Glob;
 pub use model::{
-    Capture, Compression, Config, Graph, Level, Log, LogFormat, Metrics, Otlp, OtlpProtocol,
-    Prometheus, Routes, Rule, ServiceRule, Watch,
+    Capture, Compression, Config, Graph, Level, Limits, Log, LogFormat, Metrics, Otlp,
+    OtlpProtocol, Prometheus, Routes, Rule, ServiceRule, Watch,
 };
 pub use overrides::Overrides;
-pub use quantity::{Period, Size};
+pub use quantity::{Period, Share, Size};
 pub use route::{RoutePattern, Segment as RouteSegment};
 
 /// Largest configuration file in bytes. A file of 100 services and 1,000 routes has 60 KB.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Endpoint, Glob, Listen, Period, RoutePattern, Size};
+use super::{Endpoint, Glob, Listen, Period, RoutePattern, Share, Size};
 use crate::probe::Choice;
 
 /// Configuration of vigie. Every key is optional.
@@ -36,6 +36,8 @@ pub struct Config {
     pub graph: Graph,
     /// What the kernel programs copy, and the bounds of their tables.
     pub capture: Capture,
+    /// What vigie itself may cost, and the bounds of its own memory.
+    pub limits: Limits,
 }
 
 impl Default for Config {
@@ -51,6 +53,7 @@ impl Default for Config {
             metrics: Metrics::default(),
             graph: Graph::default(),
             capture: Capture::default(),
+            limits: Limits::default(),
         }
     }
 }
@@ -139,6 +142,10 @@ pub struct Otlp {
     /// Time between two exports of metrics, 100ms to 1d. Variable `OTEL_METRIC_EXPORT_INTERVAL`
     /// (in milliseconds).
     pub interval: Period,
+    /// Spans that wait for the receiver, 1 to 16777216; the oldest go.
+    pub queue_spans: u32,
+    /// Memory of the spans that wait, 64KiB to 16GiB, estimated; the oldest go.
+    pub queue_bytes: Size,
 }
 
 impl Default for Otlp {
@@ -152,6 +159,8 @@ impl Default for Otlp {
             compression: Compression::None,
             timeout: Period(Duration::from_secs(10)),
             interval: Period(Duration::from_mins(1)),
+            queue_spans: 65_536,
+            queue_bytes: Size(48 << 20),
         }
     }
 }
@@ -239,7 +248,7 @@ pub struct Routes {
     pub patterns: Vec<RoutePattern>,
     /// Whether paths without a pattern get a route by replacing what looks like an identifier.
     pub heuristic: bool,
-    /// Routes per service, 1 to 10000; past them, segments become `*`.
+    /// Routes per service, 1 to 10000, some 100B each; past them, segments become `*`.
     pub max_per_service: u32,
 }
 
@@ -253,16 +262,25 @@ impl Default for Routes {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Metrics {
-    /// Series per metric, 10 to 1000000; what comes past them is summed into one series with
-    /// `otel.metric.overflow=true`.
+    /// Series per metric of a service, 10 to 1000000; what comes past them is summed into one
+    /// series with `otel.metric.overflow=true`.
     pub max_series: u32,
+    /// Series of all metrics and services, 10 to 10000000, 0.5 to 2KiB each; past them as above.
+    pub max_series_total: u32,
+    /// Services, 1 to 100000; calls of further ones go to the service `other`.
+    pub max_services: u32,
     /// Time after which a series without calls is forgotten, 10s to 30d.
     pub expiry: Period,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { max_series: 2000, expiry: Period(Duration::from_mins(5)) }
+        Self {
+            max_series: 2000,
+            max_series_total: 10_000,
+            max_services: 500,
+            expiry: Period(Duration::from_mins(5)),
+        }
     }
 }
 
@@ -270,7 +288,7 @@ impl Default for Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Graph {
-    /// Edges, 10 to 100000; calls on further ones are summed into one and counted.
+    /// Edges, 10 to 100000, 1 to 4KiB each; calls on further ones are summed into one and counted.
     pub max_edges: u32,
 }
 
@@ -290,14 +308,16 @@ pub struct Capture {
     pub request_bytes: Size,
     /// Bytes copied of each response, 1KiB to 64KiB.
     pub response_bytes: Size,
-    /// Size of each ring between kernel and agent (there are up to 4), 64KiB to 256MiB, a power
-    /// of two.
+    /// Size of each ring between kernel and agent, 64KiB to 256MiB, a power of two. There are as many
+    /// as CPUs, rounded up to a power of two, at most 4; the memory is taken at the start.
     pub ring_bytes: Size,
     /// Longest time that a record waits in a ring, 1ms to 1s.
     pub poll_interval: Period,
-    /// Connections followed at once, 64 to 1048576.
+    /// Connections followed at once, 64 to 1048576. Each takes 184B in the kernel, whether in use or
+    /// not, and about 1KiB in vigie, which keeps up to twice as many, while it is known.
     pub max_connections: u32,
-    /// Processes known at once, 64 to 1048576.
+    /// Processes known at once, 64 to 1048576. Each takes 88B in the kernel, whether in use or not,
+    /// and about 1KiB in vigie while it is known.
     pub max_processes: u32,
 }
 
@@ -311,6 +331,49 @@ impl Default for Capture {
             poll_interval: Period(Duration::from_millis(20)),
             max_connections: 16_384,
             max_processes: 8192,
+        }
+    }
+}
+
+/// What vigie itself may cost, and the bounds of its own memory. Past `cpu` or `memory` for
+/// `shed_after`, vigie does without one thing more, in this order: most of the payload
+/// (`capture.request_bytes` becomes at most 4KiB, `capture.response_bytes` 1KiB), spans, all but what
+/// the kernel counts. When it uses less than 70 % of `cpu` and 90 % of `memory` for `return_after`, the
+/// last of them comes back; where that is soon followed by the next excess, after twice that time, up
+/// to 20 times.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// CPU time of vigie and of its kernel programs, as a share of all CPUs of the machine, 0.01% to
+    /// 100% (no limit). The time of the programs counts where the kernel tells it (`CAP_SYS_ADMIN`).
+    pub cpu: Share,
+    /// Resident memory of vigie, 16MiB to 64GiB.
+    pub memory: Size,
+    /// How long `cpu` or `memory` must be passed before the next thing is given up, 1s to 1h.
+    pub shed_after: Period,
+    /// How long vigie must use little before something comes back, 1s to 1h.
+    pub return_after: Period,
+    /// Memory of all parsers together (incomplete heads, requests in flight), 1MiB to 4GiB; one that
+    /// would pass it forgets what it has.
+    pub parser_memory: Size,
+    /// Longest head of a message, 1KiB to 64KiB: what one direction of a connection may keep while a
+    /// head is incomplete. A longer one is cut and flagged `truncated`.
+    pub head_bytes: Size,
+    /// Requests in flight on one connection, 1 to 65536, some 400B each; further ones are counted
+    /// without their responses.
+    pub in_flight: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            cpu: Share(5000),
+            memory: Size(512 << 20),
+            shed_after: Period(Duration::from_secs(10)),
+            return_after: Period(Duration::from_secs(30)),
+            parser_memory: Size(32 << 20),
+            head_bytes: Size(64 << 10),
+            in_flight: 1024,
         }
     }
 }

@@ -14,6 +14,19 @@ pub struct Period(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
+/// A part of something, written in per cent with at most three decimals: `5%`, `0.25%`. In hundred
+/// thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share(pub u32);
+
+impl Share {
+    /// The part, 1 for all.
+    pub fn part(self) -> f64 {
+        f64::from(self.0) / 100_000.0
+    }
+}
+
+text_value!(Share, "share", "a share such as 5% or 0.5%", ["5%", "0.5%"]);
 text_value!(Period, "duration", "a duration such as 20ms, 10s, 5m or 1h30m", ["20ms", "5m"]);
 text_value!(Size, "size", "a size such as 512B, 64KiB or 4MiB", ["64KiB", "4MiB"]);
 
@@ -108,6 +121,42 @@ impl fmt::Display for Period {
     }
 }
 
+impl FromStr for Share {
+    type Err = QuantityError;
+
+    fn from_str(text: &str) -> Result<Self, QuantityError> {
+        let malformed = || QuantityError::Malformed(text.to_owned(), "a share such as 5% or 0.5%");
+        let is_number = |text: &str| text.chars().all(|c| c.is_ascii_digit()) && !text.is_empty();
+        let Some(number) = text.strip_suffix('%') else {
+            return Err(if is_number(text) {
+                QuantityError::NoUnit(text.to_owned(), format!("{text}%"))
+            } else {
+                malformed()
+            });
+        };
+        let number = number.trim_end();
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+        if !is_number(whole) || !is_number(decimals) || decimals.len() > 3 {
+            return Err(malformed());
+        }
+        let too_large = || QuantityError::TooLarge(text.to_owned());
+        let whole: u32 = whole.parse().map_err(|_| too_large())?;
+        let decimals: u32 = format!("{decimals:0<3}").parse().map_err(|_| too_large())?;
+        let all = whole.checked_mul(1000).and_then(|whole| whole.checked_add(decimals));
+        all.map(Self).ok_or_else(too_large)
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, decimals) = (self.0 / 1000, self.0 % 1000);
+        if decimals == 0 {
+            return write!(f, "{whole}%");
+        }
+        write!(f, "{whole}.{}%", format!("{decimals:03}").trim_end_matches('0'))
+    }
+}
+
 impl FromStr for Size {
     type Err = QuantityError;
 
@@ -160,6 +209,22 @@ mod tests {
             ["", "5", "m", "5 m", "-5s", "5minutes", "1.5s", "99999999999999999999s", "1h30"]
         {
             assert!(wrong.parse::<Period>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn shares() {
+        for (text, hundred_thousandths) in
+            [("5%", 5000), ("0.5%", 500), ("0.125 %", 125), ("100%", 100_000), ("10.05%", 10_050)]
+        {
+            let share: Share = text.parse().unwrap();
+            assert_eq!(share.0, hundred_thousandths, "{text}");
+            assert_eq!(share.to_string().parse::<Share>().unwrap(), share, "{text}");
+        }
+        assert_eq!(Share(500).to_string(), "0.5%");
+        assert!((Share(5000).part() - 0.05).abs() < 1e-12);
+        for wrong in ["", "5", "%", "-5%", "5.%", ".5%", "0.1234%", "5 percent", "99999999999%"] {
+            assert!(wrong.parse::<Share>().is_err(), "{wrong}");
         }
     }
 

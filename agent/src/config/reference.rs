@@ -143,6 +143,7 @@ variable counts as not set.
 
 - **duration**: whole numbers with units `us`, `ms`, `s`, `m`, `h`, `d`: `20ms`, `1h30m`
 - **size**: a whole number with a unit `B`, `KiB`, `MiB`, `GiB`: `64KiB`
+- **share**: per cent, at most three decimals: `5%`, `0.5%`
 - **glob**: `*` stands for any characters (`/` too), `?` for one, `[a-z]` and `[!a-z]` for one of a
   set; the whole text must match
 - **route**: literal segments, `{name}` or `*` for one segment, a last `**` or `{name*}` for the rest

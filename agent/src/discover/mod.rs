@@ -194,12 +194,13 @@ impl Discoverer {
         entry.pending.parent = parent;
     }
 
-    /// What a process was told by who started it, for when it is gone before it is looked at.
+    /// What a process was told by who started it, for when it is gone before it is looked at, or may
+    /// not be asked.
     /// Returns whether what was known of it was forgotten, because this says more.
     pub fn environment(&mut self, environment: &Environment) -> bool {
         let Environment { process, service_name, resource_attributes, time_ns } = environment;
         let entry = self.table.enter(process.pid, Start::Exact(process.start_ns));
-        if entry.looked_ns > 0 {
+        if entry.looked_ns > 0 && !entry.hides_environment {
             return false;
         }
         entry.pending.environment_ns = *time_ns;
@@ -237,9 +238,11 @@ impl Discoverer {
         let (key, start) = (ProcessKey { pid, start_ns }, Start::Tick(start_ns));
         let known = self.table.find(pid, start).is_some_and(|entry| entry.identity.is_some());
         if !known {
+            let hides_environment = snapshot.hides_environment;
             let identity = self.of_snapshot(key, snapshot);
             let entry = self.table.enter(pid, start);
             (entry.identity, entry.looked_ns) = (Some(identity), looked_ns);
+            entry.hides_environment = hides_environment;
         }
         let policy = self.decide(pid);
         let identity = self.table.identity(pid)?;
@@ -272,30 +275,36 @@ impl Discoverer {
         let known = self.table.find(key.pid, start);
         let is_known = known.as_ref().is_some_and(|entry| entry.identity.is_some());
         if !is_known {
-            let pending = known.map(|entry| entry.pending.clone());
+            let pending = known.map(|entry| entry.pending.clone()).unwrap_or_default();
             let looked_ns = Clock::monotonic_now();
-            let found = self.inspect(key);
+            let found = self.inspect(key, &pending);
             let entry = self.table.enter(key.pid, start);
             entry.looked_ns = if found.is_some() { looked_ns } else { 0 };
-            entry.identity = found;
+            entry.hides_environment = found.as_ref().is_some_and(|(_, hides)| *hides);
+            entry.identity = found.map(|(identity, _)| identity);
             if entry.identity.is_none() {
                 self.stats.vanished += 1;
                 // Its end was reported before it was entered here, or will be soon.
                 entry.exited_ns = entry.exited_ns.or_else(|| Some(Clock::monotonic_now()));
-                entry.identity =
-                    Some(gone(key, hint, &pending.unwrap_or_default(), &self.services));
+                entry.identity = Some(gone(key, hint, &pending, &self.services));
             }
         }
         let entry = self.table.enter(key.pid, start);
         entry.identity.get_or_insert_with(|| identity::of_hint(key, hint, &[]))
     }
 
-    /// Looks at a process; `None` when it is gone.
-    fn inspect(&mut self, key: ProcessKey) -> Option<Identity> {
-        let snapshot = self.proc.snapshot(key.pid)?;
+    /// Looks at a process; `None` when it is gone. Where its environment may not be read, what the
+    /// kernel told of it is taken, and the second value is true.
+    fn inspect(&mut self, key: ProcessKey, pending: &Pending) -> Option<(Identity, bool)> {
+        let mut snapshot = self.proc.snapshot(key.pid)?;
+        let hides_environment = snapshot.hides_environment;
+        if hides_environment {
+            snapshot.service_name.clone_from(&pending.service_name);
+            snapshot.resource_attributes.clone_from(&pending.resource_attributes);
+        }
         let start = Start::Tick(self.proc.start_ns(snapshot.start_ticks));
         let is_same = start.is_same(Start::Exact(key.start_ns), self.proc.tick_ns());
-        is_same.then(|| self.of_snapshot(key, snapshot))
+        is_same.then(|| (self.of_snapshot(key, snapshot), hides_environment))
     }
 
     fn of_snapshot(&mut self, key: ProcessKey, snapshot: Snapshot) -> Identity {

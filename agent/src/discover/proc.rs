@@ -37,6 +37,8 @@ pub(super) struct Snapshot {
     pub(super) arguments: Vec<String>,
     /// Text of the file `cgroup`.
     pub(super) cgroup: String,
+    /// Whether its environment, of which the next two are, may not be read.
+    pub(super) hides_environment: bool,
     /// `OTEL_SERVICE_NAME`.
     pub(super) service_name: Option<String>,
     /// `OTEL_RESOURCE_ATTRIBUTES`.
@@ -72,7 +74,9 @@ impl Proc {
         let executable = executable.to_string_lossy();
         let executable = executable.strip_suffix(" (deleted)").unwrap_or(&executable).to_owned();
         let arguments = self.text(pid, "cmdline", MAX_BYTES).unwrap_or_default();
-        let environment = self.text(pid, "environ", MAX_BYTES).unwrap_or_default();
+        let environment = self.text(pid, "environ", MAX_BYTES);
+        let hides_environment = environment.is_none();
+        let environment = environment.unwrap_or_default();
         let variable = |name: &str| {
             let mut variables = environment.split('\0');
             let value = variables.find_map(|text| text.strip_prefix(name)?.strip_prefix('='));
@@ -82,6 +86,7 @@ impl Proc {
             executable,
             arguments: arguments_of(&arguments),
             cgroup: self.text(pid, "cgroup", MAX_BYTES).unwrap_or_default(),
+            hides_environment,
             service_name: variable("OTEL_SERVICE_NAME"),
             resource_attributes: variable("OTEL_RESOURCE_ATTRIBUTES"),
             ..Snapshot::default()

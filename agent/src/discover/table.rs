@@ -35,6 +35,8 @@ pub(super) struct Entry {
     pub(super) identity: Option<Identity>,
     /// When it was looked at in `/proc`, 0 where it was not.
     pub(super) looked_ns: MonoNs,
+    /// Whether its environment could not be read there.
+    pub(super) hides_environment: bool,
     /// What is known of it until then.
     pub(super) pending: Pending,
 }
@@ -147,7 +149,15 @@ impl Table {
 impl Entry {
     fn new(start: Start) -> Self {
         let pending = Pending::default();
-        Self { start, last_use: 0, exited_ns: None, identity: None, looked_ns: 0, pending }
+        Self {
+            start,
+            last_use: 0,
+            exited_ns: None,
+            identity: None,
+            looked_ns: 0,
+            hides_environment: false,
+            pending,
+        }
     }
 }
 

@@ -186,6 +186,36 @@ fn records_out_of_order() {
     assert!(Arc::ptr_eq(&process, &discoverer.identify(own, &hint)));
 }
 
+/// Without `CAP_SYS_PTRACE` the environment of others is not there to be read.
+#[test]
+fn an_environment_that_may_not_be_read_is_what_the_kernel_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = folder.path().join("4242");
+    std::fs::create_dir(&process).unwrap();
+    let stat = format!("4242 (python3) S 1{} 100 0", " 0".repeat(17));
+    for (file, text) in
+        [("stat", stat.as_str()), ("cmdline", "python3\0orders.py\0"), ("cgroup", "0::/\n")]
+    {
+        std::fs::write(process.join(file), text).unwrap();
+    }
+    let watch = Selection::new(&Watch::default());
+    let mut discoverer = Discoverer::with_root(folder.path(), &[], watch, 10);
+    let found = discoverer.scan();
+    let key = found.first().unwrap().key;
+    let name = |discoverer: &mut Discoverer| {
+        discoverer.identify(key, &Hint::default()).service.name.to_string()
+    };
+    assert_eq!(name(&mut discoverer), "orders");
+    let told = Environment {
+        process: key,
+        time_ns: 1,
+        service_name: Some("own".to_owned()),
+        resource_attributes: None,
+    };
+    assert!(discoverer.environment(&told));
+    assert_eq!(name(&mut discoverer), "own");
+}
+
 #[test]
 fn forked_process_is_its_maker_until_it_says_otherwise() {
     let mut discoverer = discoverer(10);

@@ -25,6 +25,8 @@ pub struct Source {
     pub snapshot: Arc<dyn Fn() -> Snapshot + Send + Sync>,
     /// Whether the probes are attached.
     pub ready: Arc<AtomicBool>,
+    /// What is given up to keep within the budget, if anything is: one line.
+    pub sheds: Arc<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
 /// Takes the address, so that a port that is in use is known before anything else is started.
@@ -40,7 +42,7 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let router = Router::new()
         .route("/metrics", get(metrics))
-        .route("/healthz", get(async || "alive\n"))
+        .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .with_state(source);
     axum::serve(listener, router).with_graceful_shutdown(end).await
@@ -58,6 +60,11 @@ async fn metrics(State(source): State<Source>, headers: HeaderMap) -> Response {
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// Alive, and what is given up at the moment, which is no reason for a restart.
+async fn health(State(source): State<Source>) -> String {
+    (source.sheds)().map_or_else(|| "alive\n".to_owned(), |sheds| format!("alive\n{sheds}\n"))
 }
 
 async fn ready(State(source): State<Source>) -> Response {

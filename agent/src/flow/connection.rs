@@ -46,6 +46,7 @@ struct Closed {
 #[derive(Debug)]
 pub(super) struct State {
     connection: Connection,
+    limits: protocol::Limits,
     received: Track,
     sent: Track,
     parser: Parser,
@@ -56,8 +57,9 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(id: ConnectionId, time_ns: MonoNs) -> Self {
+    pub(super) fn new(id: ConnectionId, limits: protocol::Limits, time_ns: MonoNs) -> Self {
         Self {
+            limits,
             connection: Connection { id, open: None, lost: 0 },
             received: Track::default(),
             sent: Track::default(),
@@ -106,7 +108,7 @@ impl State {
         };
         if data.length > 0 {
             let (lost, pieces) = track.take(data);
-            stats.bytes_lost += lost;
+            self.note_missing(lost, stats);
             self.feed(data.direction, pieces, stats, sink);
         }
         self.ends_of_calls(data, sink);
@@ -176,7 +178,7 @@ impl State {
         };
         let Parser::Undecided(held) = &mut self.parser else { return };
         let held = std::mem::take(held);
-        self.parser = Parser::Http1(Box::new(Http1::new(role)));
+        self.parser = Parser::Http1(Box::new(Http1::new(role, self.limits)));
         self.with_http1(sink, |http1, sink| {
             held.replay(|direction, piece, at| http1.piece(direction, piece, at, sink));
         });
@@ -239,6 +241,12 @@ impl State {
         }
     }
 
+    /// Bytes are missing. Where a record was lost, its loss is counted already, with its reason.
+    fn note_missing(&self, bytes: u64, stats: &mut Stats) {
+        stats.bytes_lost += bytes;
+        stats.gaps += u64::from(bytes > 0 && self.connection.lost == 0);
+    }
+
     /// The last records of a connection were lost: its totals tell how much was in them.
     fn missing_at_end(&mut self, close: &Close, stats: &mut Stats, sink: &mut impl Sink) {
         let at = protocol::At {
@@ -258,7 +266,7 @@ impl State {
             (Direction::Sent, self.sent.missing(close.sent)),
         ] {
             if missing > 0 {
-                stats.bytes_lost += missing;
+                self.note_missing(missing, stats);
                 let piece = protocol::Piece::Lost(Some(missing));
                 self.with_http1(sink, |http1, sink| http1.piece(direction, piece, &at, sink));
             }

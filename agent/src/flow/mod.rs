@@ -22,7 +22,7 @@ pub use connection::Connection;
 use connection::State;
 
 use crate::event::{Class, Close, ConnectionId, Data, Event, MonoNs, Open};
-use crate::protocol::{Advice, Exchange, Problem};
+use crate::protocol::{self, Advice, Exchange, Problem};
 
 /// Where the findings go.
 pub trait Sink {
@@ -41,6 +41,8 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes that all parsers together may keep of incomplete heads and of requests in flight.
     pub parser_bytes: usize,
+    /// Bounds of each parser.
+    pub protocol: protocol::Limits,
     /// A connection is forgotten after so many nanoseconds without an event.
     pub idle_ns: u64,
     /// A connection whose TCP state is CLOSE is forgotten after so many nanoseconds, in which bytes
@@ -53,6 +55,7 @@ impl Default for Limits {
         Self {
             connections: 65_536,
             parser_bytes: 32 * 1024 * 1024,
+            protocol: protocol::Limits::default(),
             idle_ns: 900_000_000_000,
             closed_ns: 2_000_000_000,
         }
@@ -81,8 +84,10 @@ pub struct Stats {
     pub relieved: u64,
     /// Records that the kernel lost on the connections that were seen.
     pub records_lost: u64,
-    /// Bytes missing between captured ones because of lost records.
+    /// Bytes missing between captured ones.
     pub bytes_lost: u64,
+    /// Gaps between captured bytes on connections on which no record was lost.
+    pub gaps: u64,
 }
 
 /// All connections.
@@ -166,7 +171,7 @@ impl Flows {
         self.stats.mid_stream += u64::from(!open.from_start);
         let state = self.connections.entry(open.connection).or_insert_with(|| {
             self.stats.opened += 1;
-            Box::new(State::new(open.connection, open.time_ns))
+            Box::new(State::new(open.connection, self.limits.protocol, open.time_ns))
         });
         state.opened(open);
     }
@@ -195,7 +200,7 @@ impl Flows {
         self.make_room(data.connection, data.exit_ns, sink);
         self.stats.opened += 1;
         self.stats.without_open += 1;
-        let state = Box::new(State::new(data.connection, data.exit_ns));
+        let state = Box::new(State::new(data.connection, self.limits.protocol, data.exit_ns));
         self.connections.insert(data.connection, state);
         // It is in the table now: this ends at once.
         self.data(data, sink);

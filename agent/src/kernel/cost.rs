@@ -9,6 +9,32 @@ pub fn cpu_time() -> Duration {
     cpu_of("self").unwrap_or_default()
 }
 
+/// The same to the nanosecond, by this process's CPU clock.
+pub fn cpu_clock() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), nanos)
+}
+
+/// Number of CPUs of the machine that are online, whichever of them this process may use.
+pub fn cpus() -> usize {
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    match count_list(&online) {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    }
+}
+
+/// Members of a list as the kernel writes it: `0-3,6`.
+fn count_list(list: &str) -> usize {
+    let parts = list.trim().split(',').filter_map(|part| {
+        let (low, high) = part.split_once('-').unwrap_or((part, part));
+        let (low, high): (usize, usize) = (low.parse().ok()?, high.parse().ok()?);
+        Some((high + 1).saturating_sub(low))
+    });
+    parts.sum()
+}
+
 /// CPU time of every process so far, by process id.
 pub fn cpu_of_processes() -> HashMap<u32, Duration> {
     let Ok(entries) = fs::read_dir("/proc") else { return HashMap::new() };
@@ -46,6 +72,14 @@ pub fn resident_bytes() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_of_cpus_are_counted() {
+        for (list, expected) in [("0-1\n", 2), ("0", 1), ("0-3,6,8-9", 7), ("", 0), ("x", 0)] {
+            assert_eq!(count_list(list), expected, "{list}");
+        }
+        assert!(cpus() > 0);
+    }
 
     #[test]
     fn this_process_costs_something() {

@@ -2,28 +2,87 @@
 
 use std::fs;
 
-/// Capabilities that vigie needs, with what each is for (capabilities(7)).
-pub const NEEDED: [Capability; 4] = [
-    Capability { name: "CAP_BPF", bit: 39, purpose: "to load programs and maps" },
+/// Capabilities that vigie has a use for, with what each is for and what is lost without it
+/// (capabilities(7)); `docs/capabilities.md` has the details.
+pub const CAPABILITIES: [Capability; 8] = [
+    Capability {
+        name: "CAP_BPF",
+        bit: 39,
+        need: Need::Required,
+        purpose: "loading programs and maps",
+        without: "nothing runs",
+    },
     Capability {
         name: "CAP_PERFMON",
         bit: 38,
-        purpose: "to read the memory of kernel and processes",
+        need: Need::Required,
+        purpose: "tracing programs, and the memory of kernel and processes in them",
+        without: "nothing runs",
     },
     Capability {
         name: "CAP_SYS_PTRACE",
         bit: 19,
-        purpose: "to see who the processes of others are",
+        need: Need::Expected,
+        purpose: "executable, memory map and, with the next, descriptors and environment of other \
+                  users' processes",
+        without: "of other users' processes: no rule on port or executable matches, and no \
+                  language is known of compiled programs",
     },
     Capability {
         name: "CAP_DAC_READ_SEARCH",
         bit: 2,
-        purpose: "to read executables and environments of others",
+        need: Need::Expected,
+        purpose: "descriptors and environment of other users' processes, and files that only their \
+                  owners may read",
+        without: "of other users' processes: no rule on port matches, and the environment is known \
+                  from their first connection on",
+    },
+    Capability {
+        name: "CAP_NET_ADMIN",
+        bit: 12,
+        need: Need::Optional,
+        purpose: "programs on sockets, for context injection",
+        without: "nothing in this version",
+    },
+    Capability {
+        name: "CAP_CHECKPOINT_RESTORE",
+        bit: 40,
+        need: Need::Optional,
+        purpose: "libraries that processes have mapped, for TLS",
+        without: "nothing in this version",
+    },
+    Capability {
+        name: "CAP_SYSLOG",
+        bit: 34,
+        need: Need::Optional,
+        purpose: "addresses of kernel symbols, where kernel.kptr_restrict hides them",
+        without: "one more read per call, to tell sockets from files",
+    },
+    Capability {
+        name: "CAP_SYS_ADMIN",
+        bit: SYS_ADMIN,
+        need: Need::Optional,
+        purpose: "the kernel's account of the time in its programs",
+        without: "the programs' time is neither shown nor part of the budget",
     },
 ];
 
-/// `CAP_SYS_ADMIN` stands for `CAP_BPF` and `CAP_PERFMON` in the kernel's checks.
+/// `CAP_SYS_ADMIN` stands for some of the others in the kernel's checks.
 const SYS_ADMIN: u32 = 21;
+
+/// Those that it stands for.
+const STANDS_FOR: [&str; 4] = ["CAP_BPF", "CAP_PERFMON", "CAP_CHECKPOINT_RESTORE", "CAP_SYSLOG"];
+
+/// How much vigie needs a capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing runs without it.
+    Required,
+    /// Something that people look at is lost without it.
+    Expected,
+    /// It brings a little more, or is for what this version does not do yet.
+    Optional,
+}
 
 /// A capability of Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +90,12 @@ pub struct Capability {
     /// Name.
     pub name: &'static str,
     bit: u32,
+    /// How much vigie needs it.
+    pub need: Need,
     /// What vigie needs it for.
     pub purpose: &'static str,
+    /// What is lost without it.
+    pub without: &'static str,
 }
 
 /// What was found.
@@ -75,12 +138,17 @@ impl Machine {
     /// Whether a capability is in force.
     pub fn has(&self, capability: Capability) -> bool {
         let has = |bit: u32| self.effective >> bit & 1 == 1;
-        has(capability.bit) || (capability.bit >= 38 && has(SYS_ADMIN))
+        has(capability.bit) || (has(SYS_ADMIN) && STANDS_FOR.contains(&capability.name))
     }
 
-    /// Needed capabilities that are missing.
+    /// Capabilities without which nothing runs and that are missing.
     pub fn missing(&self) -> Vec<Capability> {
-        NEEDED.into_iter().filter(|capability| !self.has(*capability)).collect()
+        self.lacking().into_iter().filter(|capability| capability.need == Need::Required).collect()
+    }
+
+    /// Capabilities that are missing, required or not.
+    pub fn lacking(&self) -> Vec<Capability> {
+        CAPABILITIES.into_iter().filter(|capability| !self.has(*capability)).collect()
     }
 }
 
@@ -103,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn sys_admin_stands_for_bpf_and_perfmon_only() {
+    fn sys_admin_stands_for_some_others() {
         let machine = |effective| Machine {
             kernel: String::new(),
             arch: "",
@@ -112,11 +180,25 @@ mod tests {
             is_root: false,
             effective,
         };
-        let names = |effective| {
-            machine(effective).missing().iter().map(|missing| missing.name).collect::<Vec<_>>()
+        let names = |missing: Vec<Capability>| {
+            missing.iter().map(|missing| missing.name).collect::<Vec<_>>()
         };
-        assert_eq!(names(u64::MAX), Vec::<&str>::new());
-        assert_eq!(names(1 << 21), ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"]);
-        assert_eq!(names(0).len(), 4);
+        assert_eq!(names(machine(u64::MAX).lacking()), Vec::<&str>::new());
+        assert_eq!(
+            names(machine(1 << SYS_ADMIN).lacking()),
+            ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "CAP_NET_ADMIN"]
+        );
+        assert_eq!(names(machine(1 << SYS_ADMIN).missing()), Vec::<&str>::new());
+        assert_eq!(names(machine(1 << 39).missing()), ["CAP_PERFMON"]);
+        assert_eq!(names(machine(0).missing()), ["CAP_BPF", "CAP_PERFMON"]);
+        assert_eq!(machine(0).lacking().len(), CAPABILITIES.len());
+    }
+
+    #[test]
+    fn the_documents_list_every_capability() {
+        let text = include_str!("../../../docs/capabilities.md");
+        for capability in CAPABILITIES {
+            assert!(text.contains(&format!("| `{}` |", capability.name)), "{}", capability.name);
+        }
     }
 }

@@ -3,55 +3,39 @@
 
 use aya::maps::{Array, HashMap, MapData, MapError};
 use thiserror::Error;
-use vigie_common::counter::Counter;
 use vigie_common::policy::{
-    CONNECTION_LAYOUT, HINT_SLOTS, Hint, ProcessEntry, ProcessPolicy, process_flags,
+    CONNECTION_LAYOUT, HINT_SLOTS, Hint, ProcessEntry, ProcessPolicy, Tuning, process_flags,
 };
 
-use super::counters::Counts;
+use super::sweep::Swept;
 use super::wire::Value;
-use crate::event::{ConnectionId, Direction, MonoNs, ProcessKey};
+use crate::event::{ConnectionId, Direction, ProcessKey};
+use crate::governor::Level;
 use crate::protocol::Advice;
 
-/// The kernel's table of processes cannot be written.
+/// A map that tells the programs what to do cannot be written.
 #[derive(Debug, Error)]
-#[error("the kernel's table of processes cannot be written: {0}")]
+#[error("a map of vigie's own programs cannot be written: {0}; please report this")]
 pub struct PolicyError(#[from] MapError);
 
 /// What user space tells the programs while they run.
 pub struct Control {
     pub(super) connections: HashMap<MapData, u64, [u8; CONNECTION_LAYOUT.0]>,
     pub(super) max_connections: u64,
-    pub(super) swept: u64,
+    pub(super) swept: Swept,
+    pub(super) tuning: Array<MapData, Value<Tuning>>,
     pub(super) hints: Array<MapData, Value<Hint>>,
     pub(super) processes: HashMap<MapData, u32, Value<ProcessEntry>>,
 }
 
-/// A connection may be forgotten after so many nanoseconds without use.
-const SWEEP_IDLE_NS: u64 = 900_000_000_000;
+/// Payload bytes copied per turn of requests when the budget is passed: the usual heads, also of a few
+/// pipelined requests.
+pub const SHED_REQUEST_BYTES: u32 = 4096;
+
+/// The same of responses, whose bodies are of no interest.
+pub const SHED_RESPONSE_BYTES: u32 = 1024;
 
 impl Control {
-    /// Makes room in the kernel's table when it is more than half full: forgets connections that
-    /// were not used for long. TCP connections leave by themselves when they end; a unix socket
-    /// whose process was killed does not. One that is used again is seen as a new one.
-    pub fn sweep(&mut self, counts: &Counts, now: MonoNs) {
-        let left = counts.get(Counter::ConnectionsClosed) + self.swept;
-        let used = counts.get(Counter::ConnectionsOpened).saturating_sub(left);
-        if used <= self.max_connections / 2 {
-            return;
-        }
-        let is_idle = |value: &[u8; CONNECTION_LAYOUT.0]| {
-            let last = value.get(CONNECTION_LAYOUT.1..).and_then(|rest| rest.first_chunk::<8>());
-            last.is_some_and(|last| now.saturating_sub(u64::from_ne_bytes(*last)) > SWEEP_IDLE_NS)
-        };
-        let entries = self.connections.iter().filter_map(Result::ok);
-        let idle: Vec<u64> =
-            entries.filter(|(_, value)| is_idle(value)).map(|(key, _)| key).collect();
-        for key in idle {
-            self.swept += u64::from(self.connections.remove(&key).is_ok());
-        }
-    }
-
     /// Sets whether a process, and those that it makes, are watched.
     pub fn set_policy(&mut self, process: ProcessKey, watch: bool) -> Result<(), PolicyError> {
         let policy = if watch { ProcessPolicy::Watch } else { ProcessPolicy::Ignore };
@@ -67,6 +51,18 @@ impl Control {
     pub fn clear_policy(&mut self, pid: u32) {
         // It may have ended in the meantime, and then there is nothing to forget.
         drop(self.processes.remove(&pid));
+    }
+
+    /// Has the programs do without what is given up at this level.
+    pub fn set_level(&mut self, level: Level) -> Result<(), PolicyError> {
+        let few = level >= Level::Payload;
+        let tuning = Tuning {
+            request_bytes: if few { SHED_REQUEST_BYTES } else { 0 },
+            response_bytes: if few { SHED_RESPONSE_BYTES } else { 0 },
+            shed: u32::from(level >= Level::Counts),
+            reserved: 0,
+        };
+        Ok(self.tuning.set(0, Value(tuning), 0)?)
     }
 
     /// Tells the kernel what it need not copy of a connection. An optimisation: a failure costs

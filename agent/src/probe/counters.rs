@@ -32,11 +32,11 @@ impl Counts {
         self.0.get(counter as usize).copied().unwrap_or(0)
     }
 
-    /// Every reason for a loss with its count, zeros included.
-    pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        Counter::ALL
-            .iter()
-            .filter(|counter| counter.is_loss())
-            .map(|&counter| (counter.name(), self.get(counter)))
+    /// Counters with these values, the others 0.
+    #[cfg(test)]
+    pub(crate) fn of(values: &[(Counter, u64)]) -> Self {
+        let value =
+            |counter| values.iter().find(|(of, _)| *of == counter).map_or(0, |found| found.1);
+        Self(Counter::ALL.iter().map(|&counter| value(counter)).collect())
     }
 }

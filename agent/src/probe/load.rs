@@ -4,7 +4,6 @@
 //! is used. Any other program that the kernel refuses is switched off with a reason. Only when every
 //! backend is refused is there nothing to watch with, and that is an error.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aya::maps::{Array, HashMap, MapData, MapError, RingBuf};
@@ -17,8 +16,10 @@ use vigie_common::record::RINGS;
 use super::attach::{self, AttachError};
 use super::backend::{Backend, Choice, Hook, LIFE, Need, Probe};
 use super::control::Control;
-use super::cost::{Meter, ProgramCost};
+use super::cost::Meter;
 use super::counters::Counters;
+use super::memory::{self, MapMemory};
+use super::sweep::Swept;
 use super::wire::params_bytes;
 use crate::kernel::btf::{Btf, BtfError};
 use crate::kernel::offsets::IteratorKinds;
@@ -126,6 +127,8 @@ pub struct Probes {
     pub counters: Arc<Counters>,
     /// What the kernel may profit from, and who is watched.
     pub control: Control,
+    /// What the maps take.
+    pub memory: Vec<MapMemory>,
     /// The backend in use.
     pub backend: Backend,
     attached: Vec<&'static Probe>,
@@ -162,10 +165,14 @@ impl Probes {
         }
     }
 
-    /// What the programs cost so far.
-    pub fn cost(&self, meter: &Meter) -> Vec<ProgramCost> {
-        let programs: BTreeSet<_> = self.attached.iter().map(|probe| probe.program).collect();
-        meter.read(&self.ebpf, programs.into_iter())
+    /// Measures what the programs cost, when it is time; to be called often.
+    pub fn measure(&self, meter: &mut Meter) {
+        meter.tick(&self.ebpf);
+    }
+
+    /// Ends measuring, before the programs are detached.
+    pub fn finish_measuring(&self, meter: &mut Meter) {
+        meter.finish(&self.ebpf);
     }
 }
 
@@ -207,6 +214,7 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
     let mut ebpf = loader.load(OBJECT)?;
     #[cfg(feature = "log")]
     super::log::start(&mut ebpf);
+    let memory = memory::of(&ebpf);
     let mut taken = Vec::with_capacity(rings);
     for name in RING_NAMES.into_iter().take(rings) {
         taken.push(RingBuf::try_from(take(&mut ebpf, name)?).map_err(|s| unusable(name, s))?);
@@ -214,6 +222,7 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
     let counters = aya::maps::PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)
         .map_err(|s| unusable("COUNTERS", s))?;
     let hints = Array::try_from(take(&mut ebpf, "HINTS")?).map_err(|s| unusable("HINTS", s))?;
+    let tuning = Array::try_from(take(&mut ebpf, "TUNING")?).map_err(|s| unusable("TUNING", s))?;
     let processes =
         HashMap::try_from(take(&mut ebpf, "PROCESSES")?).map_err(|s| unusable("PROCESSES", s))?;
     let connections = HashMap::try_from(take(&mut ebpf, "CONNECTIONS")?)
@@ -241,10 +250,12 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
         control: Control {
             connections,
             max_connections: u64::from(options.max_connections),
-            swept: 0,
+            swept: Swept::default(),
+            tuning,
             hints,
             processes,
         },
+        memory,
         ebpf,
     })
 }

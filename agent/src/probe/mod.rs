@@ -11,7 +11,9 @@ pub mod counters;
 pub mod load;
 #[cfg(feature = "log")]
 mod log;
+pub mod memory;
 pub mod reader;
+pub mod sweep;
 mod wire;
 
 pub use backend::{Backend, Choice};

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use vigie_common::params::{Offsets, Params, Settings};
-use vigie_common::policy::{Hint, ProcessEntry};
+use vigie_common::policy::{Hint, ProcessEntry, Tuning};
 use vigie_common::record::{self, CloseReason as WireReason, Kind, data_flags, open_flags};
 
 use crate::event::{
@@ -23,6 +23,8 @@ pub(super) struct Value<T: Copy>(pub(super) T);
 unsafe impl aya::Pod for Value<ProcessEntry> {}
 // SAFETY: `repr(C)`, four u64.
 unsafe impl aya::Pod for Value<Hint> {}
+// SAFETY: `repr(C)`, four u32.
+unsafe impl aya::Pod for Value<Tuning> {}
 
 /// The bytes of the read-only global.
 pub(super) fn params_bytes(params: &Params) -> &[u8] {

@@ -9,6 +9,21 @@ pub mod http1;
 use crate::event::{Direction, MonoNs, Unit};
 use crate::span::{Flags, TraceContext, http::HttpCall};
 
+/// Bounds of the parser of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a head that are kept at most; a longer one is cut.
+    pub head_bytes: usize,
+    /// Requests in flight that are kept at most; further ones are counted without their responses.
+    pub in_flight: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { head_bytes: 64 << 10, in_flight: 1024 }
+    }
+}
+
 /// A stretch of one direction of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece<'a> {

@@ -4,7 +4,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{DurationReport, EdgeReport, EndpointReport, Loss, Meta, Report, ServiceReport};
+use super::{
+    BudgetReport, DurationReport, EdgeReport, EndpointReport, Loss, Meta, Report, ServiceReport,
+};
+use crate::governor::State;
 use crate::metrics::durations::Durations;
 use crate::metrics::snapshot::{Edge, Labels, Point, ServiceSnapshot, Snapshot};
 use crate::span::{Service, SpanKind};
@@ -25,10 +28,6 @@ pub(super) fn report(snapshot: &Snapshot, meta: Meta) -> Report {
     edges.sort_by_key(|edge| Reverse((edge.errors, nanoseconds(seen(edge).sum_s()))));
     let edges = edges.into_iter().map(|edge| edge_report(edge, &mut error)).collect();
 
-    let by_reason: BTreeMap<String, u64> =
-        meta.records_lost.into_iter().filter(|(_, lost)| *lost > 0).collect();
-    let lost: u64 = by_reason.values().sum();
-    let all = meta.records_seen + lost;
     Report {
         version: 1,
         host: meta.host,
@@ -41,14 +40,25 @@ pub(super) fn report(snapshot: &Snapshot, meta: Meta) -> Report {
         dns: Vec::new(),
         slo: Vec::new(),
         loss: Loss {
-            records_dropped: lost,
-            by_reason,
-            completeness: if all == 0 { 1.0 } else { meta.records_seen as f64 / all as f64 },
+            records_dropped: meta.losses.lost(),
+            by_reason: meta.losses.by_reason(),
+            completeness: meta.losses.completeness(),
             connections_mid_stream: meta.connections_mid_stream,
         },
         cost: meta.cost,
+        budget: budget(&meta.budget),
         percentile_error: error,
         exit_code: meta.exit_code,
+    }
+}
+
+fn budget(state: &State) -> BudgetReport {
+    BudgetReport {
+        cpu: state.budget.cpu,
+        memory_bytes: state.budget.memory,
+        level: state.level.name(),
+        highest_level: state.highest.name(),
+        shed_s: state.shed_for.as_secs_f64(),
     }
 }
 

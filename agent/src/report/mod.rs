@@ -17,6 +17,8 @@ use serde::Serialize;
 
 pub use table::table;
 
+use crate::governor::State;
+use crate::loss::{Losses, Reason};
 use crate::metrics::Snapshot;
 use crate::span::Service;
 
@@ -37,14 +39,14 @@ pub struct Meta {
     pub service_cpu_s: HashMap<Arc<Service>, f64>,
     /// Exit code of the command that was run, if one was.
     pub exit_code: Option<i32>,
-    /// Records that came through.
-    pub records_seen: u64,
-    /// Records known to be lost, by reason. Reasons with 0 are left out of the report.
-    pub records_lost: BTreeMap<String, u64>,
+    /// What came through and what was lost. Reasons with 0 are left out of the report.
+    pub losses: Losses,
     /// Connections older than vigie of which something could not be known.
     pub connections_mid_stream: u64,
     /// What watching cost.
     pub cost: Cost,
+    /// What watching may cost, and what was given up for that.
+    pub budget: State,
 }
 
 /// The whole report.
@@ -74,6 +76,8 @@ pub struct Report {
     pub loss: Loss,
     /// What watching cost.
     pub cost: Cost,
+    /// What watching may cost, and what was given up for that.
+    pub budget: BudgetReport,
     /// Largest relative error of the percentiles above; counts, means and extremes are exact.
     pub percentile_error: f64,
     /// Exit code of the command that was run, absent if none was.
@@ -193,10 +197,10 @@ pub struct SloReport {
 /// What was lost.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Loss {
-    /// Records known to be lost.
+    /// What was lost that the figures miss.
     pub records_dropped: u64,
-    /// Why.
-    pub by_reason: BTreeMap<String, u64>,
+    /// Every loss by its reason, in the unit of the reason; those that cost details only, too.
+    pub by_reason: BTreeMap<Reason, u64>,
     /// Seen / (seen + known to be lost), 1 when nothing happened.
     pub completeness: f64,
     /// Connections older than vigie of which something could not be known.
@@ -214,6 +218,25 @@ pub struct Cost {
     pub probe_s: f64,
     /// Nanoseconds of one run, by probe; empty where that could not be measured.
     pub probe_ns_per_call: BTreeMap<String, f64>,
+    /// Runs, by probe, estimated.
+    pub probe_runs: BTreeMap<String, u64>,
+    /// Memory of the maps in bytes.
+    pub map_bytes: u64,
+}
+
+/// What watching may cost, and what was given up for that.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BudgetReport {
+    /// CPU time that may be used, as a share of all CPUs of the machine.
+    pub cpu: f64,
+    /// Resident memory that may be used, in bytes.
+    pub memory_bytes: u64,
+    /// What is given up now: `full` (nothing), `payload`, `spans`, `counts`.
+    pub level: &'static str,
+    /// The most that was given up.
+    pub highest_level: &'static str,
+    /// Seconds in which something was given up.
+    pub shed_s: f64,
 }
 
 impl Report {

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::{EdgeReport, EndpointReport, Report, ServiceReport, format};
+use crate::loss::Effect;
 
 /// Narrowest and widest table in columns.
 const WIDTH: std::ops::RangeInclusive<usize> = 80..=160;
@@ -218,9 +219,13 @@ impl Table {
                 "incomplete: {} dropped, {percent} % seen; counts are too low",
                 format::plural(loss.records_dropped, "record")
             ));
-            for (reason, records) in &loss.by_reason {
-                self.line(format_args!("  {reason}: {records}"));
-            }
+        }
+        for (reason, lost) in &loss.by_reason {
+            let note = match reason.effect() {
+                Effect::Figures => "",
+                Effect::Details => " (details; counts are right)",
+            };
+            self.line(format_args!("  {}: {lost}{note}", reason.name()));
         }
         if loss.connections_mid_stream > 0 {
             self.line(format_args!(
@@ -254,6 +259,14 @@ impl Table {
             share(cost.agent_cpu_s),
             format::bytes(cost.agent_rss_bytes),
         ));
+        let budget = &report.budget;
+        if budget.shed_s > 0.0 {
+            self.line(format_args!(
+                "over budget: {} given up for {}; raise limits.cpu or limits.memory",
+                budget.highest_level,
+                format::duration(budget.shed_s)
+            ));
+        }
         if let Some(code) = report.exit_code {
             self.line(format_args!("the command ended with exit code {code}"));
         }

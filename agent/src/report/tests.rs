@@ -1,6 +1,8 @@
 //! Reports against recorded ones.
 
 use super::*;
+use crate::governor::Level;
+use crate::loss::Loss as Lost;
 use crate::metrics::{Limits, SelfMetrics, Store};
 use crate::protocol::Call;
 use crate::span::testing::{START, client, process, server, service, untrusted};
@@ -14,15 +16,22 @@ fn meta() -> Meta {
         started_unix_nano: START,
         duration_s: 10.0,
         service_cpu_s: HashMap::from([(service("api"), 1.2)]),
-        records_seen: 1_000,
+        losses: losses(1_000, &[]),
         cost: Cost {
             agent_cpu_s: 0.05,
             agent_rss_bytes: 30_000_000,
             probe_s: 0.02,
             probe_ns_per_call: BTreeMap::from([("sys_exit".into(), 120.0)]),
+            probe_runs: BTreeMap::from([("sys_exit".into(), 166_667)]),
+            map_bytes: 12_500_000,
         },
         ..Meta::default()
     }
+}
+
+fn losses(seen: u64, lost: &[(Reason, u64)]) -> Losses {
+    let entry = |&(reason, count): &(Reason, u64)| Lost { reason, detail: None, count };
+    Losses { seen, losses: lost.iter().map(entry).collect() }
 }
 
 fn snapshot(spans: impl IntoIterator<Item = Span>) -> Snapshot {
@@ -81,9 +90,17 @@ fn tables_are_as_recorded() {
     check("empty.txt", &table(&Report::new(&snapshot([]), meta()), 100));
 
     let mut lossy = meta();
-    lossy.records_lost = [("ring_full", 12), ("user_memory_unread", 1), ("iovec_bound", 0)]
-        .map(|(reason, records)| (reason.to_owned(), records))
-        .into();
+    lossy.losses = losses(
+        1_000,
+        &[
+            (Reason::RingFull, 12),
+            (Reason::UserMemoryUnread, 1),
+            (Reason::IovecBound, 0),
+            (Reason::SpansShed, 20),
+        ],
+    );
+    lossy.budget.highest = Level::Spans;
+    lossy.budget.shed_for = std::time::Duration::from_secs(3);
     lossy.connections_mid_stream = 3;
     lossy.exit_code = Some(7);
     let mut incident = Report::new(&snapshot(incident()), lossy);
@@ -136,12 +153,11 @@ fn many_endpoints_are_summed_up() {
 fn completeness_is_seen_of_all() {
     for (seen, lost, expected) in [(0, 0, 1.0), (3, 1, 0.75), (0, 5, 0.0)] {
         let meta = Meta {
-            records_seen: seen,
-            records_lost: BTreeMap::from([("ring_full".into(), lost)]),
+            losses: losses(seen, &[(Reason::RingFull, lost), (Reason::QueueFull, lost)]),
             ..Meta::default()
         };
         let loss = Report::new(&snapshot([]), meta).loss;
         assert!((loss.completeness - expected).abs() < 1e-12, "{seen} seen, {lost} lost");
-        assert_eq!(loss.by_reason.len(), usize::from(lost > 0));
+        assert_eq!(loss.by_reason.len(), 2 * usize::from(lost > 0));
     }
 }

@@ -72,27 +72,11 @@ counters! {
     LostInFlightFull = "in_flight_full",
     /// Loss: the kernel did not follow a call to its return.
     LostReturnMissed = "return_missed",
+    /// Loss: records that were not made because vigie's budget is spent.
+    LostShed = "shed",
 }
 
 impl Counter {
     /// Number of counters, and length of the per-CPU array.
     pub const COUNT: u32 = Counter::ALL.len() as u32;
-
-    /// Whether this counter is a reason for lost data.
-    pub const fn is_loss(self) -> bool {
-        matches!(
-            self,
-            Counter::LostRingFull
-                | Counter::LostConnectionsFull
-                | Counter::LostUserMemory
-                | Counter::LostIovecBound
-                | Counter::LostMessageBound
-                | Counter::LostKernelMemory
-                | Counter::LostCompatSyscall
-                | Counter::LostScratchBusy
-                | Counter::LostIteratorUnread
-                | Counter::LostInFlightFull
-                | Counter::LostReturnMissed
-        )
-    }
 }

@@ -52,6 +52,22 @@ pub struct Hint {
 /// it: all that user space needs to forget what was not used for long.
 pub const CONNECTION_LAYOUT: (usize, usize) = (112, 16);
 
+/// What user space changes for all connections while the programs run, the one slot of `TUNING`. All
+/// zero: everything as [`crate::params::Settings`] says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Tuning {
+    /// Payload bytes copied per turn of the request direction at most; 0: as set.
+    pub request_bytes: u32,
+    /// Payload bytes copied per turn of the response direction at most; 0: as set.
+    pub response_bytes: u32,
+    /// 1: no records of traffic are made; what would have been one is counted as
+    /// [`crate::counter::Counter::LostShed`].
+    pub shed: u32,
+    /// Reserved, zero.
+    pub reserved: u32,
+}
+
 /// Number of slots in `HINTS`, a power of two.
 pub const HINT_SLOTS: u32 = 8192;
 

@@ -36,7 +36,8 @@ pub(crate) struct Options {
 impl Options {
     /// On a backend; an empty name is the agent's own choice.
     pub(crate) fn on(backend: &str) -> Self {
-        let mut options = Self::default();
+        // Emulation is slow: at the default budget the agent would give things up.
+        let mut options = Self::default().with("VIGIE_LIMITS_CPU", "100%");
         if !backend.is_empty() {
             options = options.with("VIGIE_CAPTURE_BACKEND", backend);
         }

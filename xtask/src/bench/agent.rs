@@ -49,6 +49,8 @@ impl Agent {
             .with_context(|| format!("writing {}", configuration.display()))?;
         let prometheus = http::free_address()?;
         let mut command = Command::new(&bench.agent);
+        // What it costs is measured here, not limited.
+        command.env("VIGIE_LIMITS_CPU", "100%");
         command.arg("run").arg("-c").arg(&configuration);
         command.arg("--prometheus").arg(prometheus.to_string());
         if let Some(address) = otlp {

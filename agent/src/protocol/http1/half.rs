@@ -3,7 +3,6 @@
 //! Both directions read heads and bodies alike; what a finished head or body means is decided in
 //! `request` and `response`.
 
-use super::MAX_HEAD;
 use super::chunk::{Chunked, Progress};
 use super::framing::Framing;
 use super::head::Outcome;
@@ -74,6 +73,8 @@ pub(super) struct Half {
     pub(super) body_begun: bool,
     /// Malformed heads without a good one between.
     pub(super) malformed: u8,
+    /// Bytes of a head that are kept at most.
+    head_bytes: usize,
 }
 
 /// What reading a head came to.
@@ -83,7 +84,7 @@ pub(super) enum Found<H> {
     /// All bytes are used, more are to come.
     More,
     Malformed,
-    /// More than [`MAX_HEAD`] bytes; they are in `partial`.
+    /// More bytes than are kept of a head; those kept are in `partial`.
     TooLong,
 }
 
@@ -96,7 +97,7 @@ pub(super) enum Step {
 }
 
 impl Half {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(head_bytes: usize) -> Self {
         Self {
             state: State::Head,
             start: None,
@@ -106,6 +107,7 @@ impl Half {
             framed: None,
             body_begun: false,
             malformed: 0,
+            head_bytes,
         }
     }
 
@@ -146,16 +148,16 @@ impl Half {
             Outcome::Complete(head, length) => Found::Head(head, blank + length),
             Outcome::Malformed => Found::Malformed,
             Outcome::Partial => {
-                self.partial.extend_from_slice(bytes.get(..MAX_HEAD).unwrap_or(bytes));
+                self.partial.extend_from_slice(bytes.get(..self.head_bytes).unwrap_or(bytes));
                 self.tried = self.partial.len();
-                if bytes.len() > MAX_HEAD { Found::TooLong } else { Found::More }
+                if bytes.len() > self.head_bytes { Found::TooLong } else { Found::More }
             }
         }
     }
 
     fn read_partial<H>(&mut self, bytes: &[u8], parse: impl Fn(&[u8]) -> Outcome<H>) -> Found<H> {
         let before = self.partial.len();
-        let room = MAX_HEAD.saturating_sub(before);
+        let room = self.head_bytes.saturating_sub(before);
         self.partial.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
         let full = bytes.len() > room;
         // Parsing starts from the beginning each time: it is worth it when the head may be complete

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use super::MAX_IN_FLIGHT;
 use super::half::Start;
 use super::head::RequestHead;
 use crate::event::MonoNs;
@@ -96,10 +95,11 @@ impl InFlight {
     }
 }
 
-/// The queue, at most [`MAX_IN_FLIGHT`] long.
-#[derive(Debug, Default)]
+/// The queue, of bounded length.
+#[derive(Debug)]
 pub(super) struct Queue {
     entries: VecDeque<InFlight>,
+    limit: usize,
     /// Entries taken from the front so far.
     taken: u64,
     /// Requests behind the last entry for which there was no room. They are reported already;
@@ -108,9 +108,14 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// At most so many requests.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { entries: VecDeque::new(), limit, taken: 0, overflow: 0 }
+    }
+
     /// Whether another request finds room and its response can be told from those before.
     pub(super) fn has_room(&self) -> bool {
-        self.overflow == 0 && self.entries.len() < MAX_IN_FLIGHT
+        self.overflow == 0 && self.entries.len() < self.limit
     }
 
     /// Adds a request and gives its number. Ask [`Self::has_room`] first.

@@ -29,16 +29,10 @@ mod traceparent;
 use half::{Half, State};
 use in_flight::Queue;
 
-use super::{Advice, At, End, Piece, Problem, Role, Sink};
+use super::{Advice, At, End, Limits, Piece, Problem, Role, Sink};
 use crate::event::{Direction, MonoNs};
 use crate::span::Flags;
 use crate::span::http::HttpError;
-
-/// Bytes of a head that are kept at most.
-pub const MAX_HEAD: usize = 64 * 1024;
-
-/// Requests in flight on one connection that are kept at most.
-pub const MAX_IN_FLIGHT: usize = 1024;
 
 /// A counted body is announced to the kernel when it is longer than this.
 pub const SKIP_FROM: u64 = 256 * 1024;
@@ -96,12 +90,12 @@ struct Orphan {
 
 impl Http1 {
     /// A parser that expects both directions to be between messages.
-    pub fn new(role: Role) -> Self {
+    pub fn new(role: Role, limits: Limits) -> Self {
         Self {
             role,
-            requests: Half::new(),
-            responses: Half::new(),
-            queue: Queue::default(),
+            requests: Half::new(limits.head_bytes),
+            responses: Half::new(limits.head_bytes),
+            queue: Queue::new(limits.in_flight),
             current: None,
             withheld: false,
             unmatched: None,

@@ -104,7 +104,7 @@ fn parts(text: &str) -> Vec<Part> {
 
 fn run(role: Role, conversation: &str) -> Seen {
     let mut seen = Seen { timed: true, ..Seen::default() };
-    let mut parser = Http1::new(role);
+    let mut parser = Http1::new(role, Limits::default());
     let mut last = None;
     let lines = conversation.lines().map(str::trim_start).filter(|line| !line.is_empty());
     for (index, line) in lines.enumerate() {

@@ -182,7 +182,7 @@ fn targets() {
 fn bare_line_feeds_and_empty_lines() {
     let text = "> |\n> ||GET /a HTTP/1.1{LF}Host: h{LF}{LF}\n< HTTP/1.1 200 OK{LF}Content-Length: 0{LF}{LF}";
     let mut seen = Seen { timed: true, ..Seen::default() };
-    let mut parser = Http1::new(Role::Server);
+    let mut parser = Http1::new(Role::Server, Limits::default());
     for (number, line) in text.lines().enumerate() {
         let direction = if line.starts_with('>') { Direction::Received } else { Direction::Sent };
         let bytes = line[2..].replace('|', "\r\n").replace("{LF}", "\n");
@@ -292,7 +292,7 @@ fn responses_that_nobody_asked_for() {
 #[test]
 fn a_response_record_may_overtake_its_request() {
     let mut seen = Seen { timed: true, ..Seen::default() };
-    let mut parser = Http1::new(Role::Client);
+    let mut parser = Http1::new(Role::Client, Limits::default());
     let response = Piece::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     let request = Piece::Bytes(b"GET /a HTTP/1.1\r\n\r\n");
     parser.piece(Direction::Received, response, &at(5), &mut seen);
@@ -318,7 +318,7 @@ fn times_by_role() {
     }
     for (role, start) in [(Role::Server, 15), (Role::Client, 10)] {
         let mut times = Times(Vec::new());
-        let mut parser = Http1::new(role);
+        let mut parser = Http1::new(role, Limits::default());
         let requests = role.request_direction();
         for (number, direction, bytes) in [
             (1, requests, "G"),
@@ -346,7 +346,7 @@ fn what_is_kept_of_a_head() {
         fn advice(&mut self, _: Advice) {}
     }
     let mut kept = Kept(Vec::new());
-    let mut parser = Http1::new(Role::Server);
+    let mut parser = Http1::new(Role::Server, Limits::default());
     let request = format!(
         "GET /{} HTTP/1.0\r\nHOST: api:80\r\nuser-agent: {}\r\nX: y\r\n\
          traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n",
@@ -425,8 +425,9 @@ fn malformed_input() {
 #[test]
 fn more_in_flight_than_is_kept() {
     let mut seen = Seen::default();
-    let mut parser = Http1::new(Role::Server);
-    let count = MAX_IN_FLIGHT + 10;
+    let mut parser = Http1::new(Role::Server, Limits::default());
+    let limit = Limits::default().in_flight;
+    let count = limit + 10;
     for _ in 0..count {
         let piece = Piece::Bytes(b"GET /a HTTP/1.1\r\n\r\n");
         parser.piece(Direction::Received, piece, &at(1), &mut seen);
@@ -436,7 +437,7 @@ fn more_in_flight_than_is_kept() {
         parser.piece(Direction::Sent, piece, &at(2), &mut seen);
     }
     let whole = seen.exchanges.iter().filter(|text| *text == "GET /a 200 0:0").count();
-    assert_eq!((seen.exchanges.len(), whole), (count, MAX_IN_FLIGHT));
+    assert_eq!((seen.exchanges.len(), whole), (count, limit));
     assert_eq!(seen.problems, vec!["too_many_in_flight"; 10]);
     assert!(parser.memory() < 1024, "{}", parser.memory());
 }

@@ -46,7 +46,8 @@ fn torment(parser: &mut Http1, random: &mut Random, bytes: &[u8], seen: &mut See
             _ => Piece::Bytes(piece),
         };
         parser.piece(direction, piece, &at, seen);
-        assert!(parser.memory() < 2 * MAX_HEAD + 1024 * MAX_IN_FLIGHT, "{}", parser.memory());
+        let Limits { head_bytes, in_flight } = Limits::default();
+        assert!(parser.memory() < 2 * head_bytes + 1024 * in_flight, "{}", parser.memory());
         match random.below(500) {
             0 => parser.mark_lossy(),
             1 => parser.abandon(number, seen),
@@ -55,7 +56,7 @@ fn torment(parser: &mut Http1, random: &mut Random, bytes: &[u8], seen: &mut See
             _ => {}
         }
         if parser.is_over() || random.below(1000) == 0 {
-            *parser = Http1::new(parser.role);
+            *parser = Http1::new(parser.role, Limits::default());
         }
         rest = after;
     }
@@ -68,7 +69,12 @@ fn random_bytes() {
     let mut random = Random(7);
     let bytes: Vec<u8> = (0..1_000_000).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
     for role in [Role::Server, Role::Client] {
-        torment(&mut Http1::new(role), &mut random, &bytes, &mut Seen::default());
+        torment(
+            &mut Http1::new(role, Limits::default()),
+            &mut random,
+            &bytes,
+            &mut Seen::default(),
+        );
     }
 }
 
@@ -78,7 +84,12 @@ fn random_words() {
     for _ in 0..200 {
         let text: String = (0..300).map(|_| WORDS[random.below(WORDS.len())]).collect();
         for role in [Role::Server, Role::Client] {
-            torment(&mut Http1::new(role), &mut random, text.as_bytes(), &mut Seen::default());
+            torment(
+                &mut Http1::new(role, Limits::default()),
+                &mut random,
+                text.as_bytes(),
+                &mut Seen::default(),
+            );
         }
     }
 }
@@ -87,7 +98,7 @@ fn random_words() {
 fn a_long_head_in_single_bytes_costs_linear_effort() {
     let head = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(60_000));
     let mut seen = Seen::default();
-    let mut parser = Http1::new(Role::Server);
+    let mut parser = Http1::new(Role::Server, Limits::default());
     for byte in head.as_bytes() {
         parser.piece(Direction::Received, Piece::Bytes(&[*byte]), &at(1), &mut seen);
     }

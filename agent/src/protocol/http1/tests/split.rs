@@ -69,7 +69,7 @@ fn any_split_gives_the_same() {
     for round in 0..3000 {
         for role in [Role::Server, Role::Client] {
             let mut seen = Seen::default();
-            let mut parser = Http1::new(role);
+            let mut parser = Http1::new(role, Limits::default());
             for (requests, responses) in TURNS {
                 let direction = role.request_direction();
                 feed(&mut parser, direction, requests, &mut random, &mut seen);
