@@ -203,6 +203,9 @@ impl Shared {
                     if let Some(shown) = line.shown() {
                         println!("{version:>5} {shown}");
                     }
+                    if matches!(line, Line::Failed { .. }) {
+                        println!("{version:>5} its output is in {}", shown(&log));
+                    }
                     results.take(version, &line);
                 }
                 None => eprintln!("{version:>5} unknown line: {text}"),

@@ -72,7 +72,7 @@ impl Test {
 }
 
 /// All tests, in the order in which they run. Lockdown is last: there is no way back.
-pub(crate) const TESTS: [Test; 17] = [
+pub(crate) const TESTS: [Test; 18] = [
     Test::new("check", check::machine),
     Test::new("accuracy", accuracy::rows),
     Test::new("exact_counts", counts::exact),
@@ -87,6 +87,7 @@ pub(crate) const TESTS: [Test; 17] = [
     Test::new("short_connections", many::short).long().once(),
     Test::new("idle_connections", many::idle).long().once(),
     Test::new("forked_workers", many::forked).long().once(),
+    Test::new("killed_ten_times", life::killed_ten_times).long().once(),
     Test::new("without_btf", check::without_btf).once(),
     Test::new("capabilities", rights::capabilities),
     Test::new("lockdown", rights::lockdown),

@@ -11,7 +11,7 @@ pub(crate) enum Line {
     Passed { test: String, backend: String, seconds: f64 },
     Failed { test: String, backend: String, seconds: f64, reason: String },
     Skipped { test: String, backend: String, reason: String },
-    Log(String),
+    Log,
     Done,
 }
 
@@ -24,7 +24,7 @@ impl Line {
         match word {
             "begin" => Some(Self::Begin),
             "done" => Some(Self::Done),
-            "log" => Some(Self::Log(rest.to_owned())),
+            "log" => Some(Self::Log),
             "ok" => {
                 let (test, backend, seconds) = (next()?, next()?, next()?.parse().ok()?);
                 Some(Self::Passed { test, backend, seconds })
@@ -55,8 +55,8 @@ impl Line {
             Self::Skipped { test, backend, reason } => {
                 Some(format!("{:<14} {test} skipped: {reason}", place(backend)))
             }
-            Self::Log(text) => Some(format!("  | {text}")),
-            Self::Begin | Self::Done => None,
+            // In the log file, for those who look further than the reason.
+            Self::Log | Self::Begin | Self::Done => None,
         }
     }
 }
@@ -109,7 +109,7 @@ impl Results {
                 let place = place(backend);
                 self.skipped.push(format!("Linux {kernel}, {place}, {test}: {reason}"));
             }
-            Line::Begin | Line::Log(_) | Line::Done => {}
+            Line::Begin | Line::Log | Line::Done => {}
         }
     }
 

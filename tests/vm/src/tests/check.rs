@@ -13,7 +13,7 @@ use crate::agent::{self, Options};
 pub(super) fn machine(case: &Case) -> Result<Verdict> {
     let (code, found, errors) = agent::check(&case.options())?;
     ensure!(code == Some(0), "exit code {code:?}: {errors}");
-    println!("{found:#}");
+    println!("{found}");
     ensure!(found["version"] == 1, "version {}", found["version"]);
     let (major, minor) = kernel()?;
     ensure!(text(&found, "kernel").starts_with(&format!("{major}.{minor}.")), "kernel");

@@ -54,7 +54,7 @@ pub(super) fn older(case: &Case) -> Result<Verdict> {
 pub(super) fn moment_of_ready(case: &Case) -> Result<Verdict> {
     let _server = Server::start()?;
     let mut old = Client::connect(PLAIN)?;
-    for _ in 0..case.size(5, 2) {
+    for _ in 0..case.size(3, 2) {
         let agent = Agent::profile(&case.options())?;
         old.get("/old")?;
         Client::connect(PLAIN)?.get("/new")?;
