@@ -121,7 +121,8 @@ pub(crate) fn task(workspace: &Workspace, args: &Args) -> Result<()> {
             .context("bench instructions")?;
         print!("{table}");
         let results = serde_json::to_value(&table.results).context("writing JSON")?;
-        if let (Some(all), Some(results)) = (json["results"].as_array_mut(), results.as_array()) {
+        let all = json.get_mut("results").and_then(|all| all.as_array_mut());
+        if let (Some(all), Some(results)) = (all, results.as_array()) {
             all.extend(results.iter().cloned());
         }
     }

@@ -54,9 +54,8 @@ enum Task {
     Ci,
     /// Measure what vigie costs what it watches
     Bench(bench::Args),
-    /// Tests in virtual machines (not there yet)
-    #[command(hide = true)]
-    Vm(Rest),
+    /// Tests on stock kernels, each in a virtual machine
+    Vm(vm::Args),
     /// Release packages (not there yet)
     #[command(hide = true)]
     Package(Rest),
@@ -88,7 +87,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Task::Test(args) => test::task(&workspace, &args)?,
         Task::Ci => ci::task(&workspace)?,
         Task::Bench(args) => bench::task(&workspace, &args)?,
-        Task::Vm(_) => return Ok(not_there_yet("vm", "the socket backend, which needs one")),
+        Task::Vm(args) => vm::task(&workspace, &args)?,
         Task::Package(_) => return Ok(not_there_yet("package", "the first release")),
     }
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything set up and built, then all tests.
+//! `cargo xtask test`: everything set up and built, then all tests, those in virtual machines last.
 //!
 //! Unit and replay tests run in parallel, end-to-end tests one at a time: they load programs into
 //! the one kernel there is and count what it sees. Cargo's own output passes through; the last
@@ -23,7 +23,7 @@ use self::summary::Summary;
 use crate::agent::{self, Profile};
 use crate::setup::{self, Purpose};
 use crate::workspace::Workspace;
-use crate::{command, toolchain};
+use crate::{command, toolchain, vm};
 
 /// Unit and replay tests: they are inside the crates.
 const UNIT: [&str; 2] = ["--lib", "--bins"];
@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// Only the end-to-end tests
     #[arg(long)]
     end_to_end: bool,
+    /// Leave out the virtual machines
+    #[arg(long)]
+    without_vm: bool,
 }
 
 /// `cargo xtask test`.
@@ -77,10 +80,20 @@ pub(crate) fn task(workspace: &Workspace, args: &Args) -> Result<()> {
     end_to_end.args(["--", "--test-threads=1"]).args(&args.filter);
     phases.time("end-to-end tests", || stream(&mut end_to_end, &mut summary))?;
 
+    // A name or a kind asks for less than everything.
+    let with_vm = !args.without_vm && !args.end_to_end && args.filter.is_none();
+    let machines = with_vm
+        .then(|| phases.time("virtual machines", || vm::run(workspace, &vm::Args::default())))
+        .transpose()?;
+
     let skipped = fs::read_to_string(&skips).with_context(|| format!("{}", skips.display()))?;
     summary.add_skipped(&skipped);
     if missing > 0 {
         println!("set-up is incomplete, see the first lines: {missing} step(s) could not be done");
+    }
+    if let Some(results) = machines {
+        summary.add_machines(results.passed(), results.failed(), results.skipped());
+        print!("\n{results}");
     }
     print!("\ntime: {phases}\n{summary}");
     if summary.failed() > 0 {

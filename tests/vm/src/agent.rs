@@ -19,8 +19,10 @@ pub(crate) const BINARY: &str = "/bin/vigie";
 /// Where `vigie run` serves its metrics.
 const METRICS: &str = "127.0.0.1:9464";
 /// Software emulation is slow, and the verifier is a lot of work.
-const READY_LIMIT: Duration = Duration::from_secs(60);
-const STOP_LIMIT: Duration = Duration::from_secs(60);
+const READY_LIMIT: Duration = Duration::from_mins(1);
+const STOP_LIMIT: Duration = Duration::from_mins(1);
+
+const PROFILE: [&str; 4] = ["profile", "--json", "--duration", "1h"];
 
 static STARTED: AtomicU32 = AtomicU32::new(0);
 
@@ -66,27 +68,20 @@ pub(crate) struct Agent {
     files: String,
 }
 
-/// What an agent left that ended in good order.
-pub(crate) struct Ended {
-    /// The report of `vigie profile --json`.
-    pub(crate) report: Value,
-    /// Its spans.
-    pub(crate) spans: Vec<Value>,
-}
-
 impl Agent {
     /// Starts `vigie profile`, which reports when it is interrupted, and waits until it is ready.
     pub(crate) fn profile(options: &Options) -> Result<Self> {
+        let mut agent = Self::spawn(options, &PROFILE, files())?;
+        agent.wait_ready()?;
+        Ok(agent)
+    }
+
+    /// The same, with every span written to a file.
+    pub(crate) fn profile_with_spans(options: &Options) -> Result<Self> {
         let files = files();
         let spans = format!("{files}.spans");
-        // There beforehand, as an agent of another user can write only what is.
-        File::create(&spans).context("creating a file for spans")?;
-        std::os::unix::fs::chown(&spans, Some(NOBODY), None).context("changing an owner")?;
-        let mut agent = Self::spawn(
-            options,
-            &["profile", "--json", "--duration", "1h", "--spans", &spans],
-            files,
-        )?;
+        let mut agent =
+            Self::spawn(options, &[&PROFILE[..], &["--spans", &spans]].concat(), files)?;
         agent.wait_ready()?;
         Ok(agent)
     }
@@ -148,18 +143,26 @@ impl Agent {
         })
     }
 
-    /// Interrupts `vigie profile` and reads its report and spans.
-    pub(crate) fn report(mut self) -> Result<Ended> {
+    /// Interrupts `vigie profile` and reads its report.
+    pub(crate) fn report(mut self) -> Result<Value> {
+        self.end()
+    }
+
+    /// The same, and its spans.
+    pub(crate) fn report_with_spans(mut self) -> Result<(Value, Vec<Value>)> {
+        let report = self.end()?;
+        let path = format!("{}.spans", self.files);
+        let spans = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        let spans = spans.lines().map(serde_json::from_str).collect::<Result<_, _>>();
+        Ok((report, spans.context("a span is no JSON")?))
+    }
+
+    fn end(&mut self) -> Result<Value> {
         let status = self.stop()?;
         ensure!(status.success(), "vigie ended with {status}: {}", self.errors().trim());
-        let read = |ending: &str| {
-            let path = format!("{}.{ending}", self.files);
-            fs::read_to_string(&path).with_context(|| format!("reading {path}"))
-        };
-        let report = serde_json::from_str(&read("out")?).context("the report is no JSON")?;
-        let spans = read("spans")?;
-        let spans = spans.lines().map(serde_json::from_str).collect::<Result<_, _>>();
-        Ok(Ended { report, spans: spans.context("a span is no JSON")? })
+        let path = format!("{}.out", self.files);
+        let report = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        serde_json::from_str(&report).context("the report is no JSON")
     }
 }
 

@@ -78,7 +78,7 @@ fn watched(nginx: &Nginx, backend: &str, requests: u64, bare: &Figures) -> Resul
     let until_counted = process::wait_for("the first request is counted", COUNT_LIMIT, || {
         thread::sleep(Duration::from_millis(30));
         let counted = counted()? > 0;
-        Ok(counted.then(|| process::run_time(agent.pid())).transpose()?)
+        counted.then(|| process::run_time(agent.pid())).transpose()
     })?;
     let with = measure(nginx, Some(&agent), requests)?;
     let sent = 1 + WARM_UP + requests;

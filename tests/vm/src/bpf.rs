@@ -2,13 +2,19 @@
 
 use std::mem;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+
+use crate::process;
 
 /// Commands of bpf(2), `enum bpf_cmd` of `linux/bpf.h`.
 const PROG_GET_NEXT_ID: libc::c_long = 11;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+
+/// The kernel frees programs some time after their last user has gone.
+const DETACH_LIMIT: Duration = Duration::from_secs(30);
 
 /// Accounting of one loaded program.
 #[derive(Clone, Debug)]
@@ -44,6 +50,14 @@ pub(crate) fn ids() -> Result<Vec<u32>> {
 /// All loaded programs; one that goes in the meantime is left out.
 pub(crate) fn programs() -> Result<Vec<Program>> {
     Ok(ids()?.into_iter().filter_map(|id| program(id).ok()).collect())
+}
+
+/// Waits until no program is loaded: in the virtual machine nobody but vigie loads any.
+pub(crate) fn all_gone() -> Result<()> {
+    process::wait_for("all eBPF programs are gone", DETACH_LIMIT, || {
+        Ok(ids()?.is_empty().then_some(()))
+    })
+    .with_context(|| format!("left in the kernel: {:?}", programs().unwrap_or_default()))
 }
 
 /// The beginning of `struct bpf_prog_info`, which only ever grew at its end.

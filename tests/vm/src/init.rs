@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::mount::{MountFlags, mount};
 use rustix::system::RebootCommand;
 
-use crate::say;
+use crate::{runner, say};
 
 /// File systems: type and folder. The first have to be there; a kernel may lack one of the others,
 /// and the test that needs it says so.
@@ -104,7 +104,8 @@ fn loopback_up() -> Result<()> {
     Ok(())
 }
 
-/// What is asked for: `vigie.do=bench:N:BACKENDS` or `vigie.do=test:NAME,NAME`, nothing for all tests.
+/// What is asked for: `vigie.do=bench:N:BACKENDS` or `vigie.do=test:NAMES:BACKENDS`, each joined
+/// by commas, or `all`.
 fn work() -> Result<()> {
     let line = fs::read_to_string("/proc/cmdline").context("reading the command line")?;
     let asked = line.split_whitespace().find_map(|word| word.strip_prefix("vigie.do="));
@@ -121,6 +122,12 @@ fn work() -> Result<()> {
             }
             bail!("benchmark: {}", String::from_utf8_lossy(&output.stderr).trim())
         }
+        Some(("test", rest)) => {
+            let (names, backends) = rest.split_once(':').unwrap_or((rest, "all"));
+            runner::run(names, backends)
+        }
+        // To see whether it boots.
+        Some(("nothing", _)) => Ok(()),
         _ => bail!("nothing to do on the kernel's command line"),
     }
 }

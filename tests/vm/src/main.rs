@@ -10,19 +10,31 @@
     clippy::print_stderr,
     reason = "what a test prints is its log, which is shown when it fails"
 )]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "of JSON values, where a missing key gives null, and of buffers of a test, which may panic"
+)]
 
 mod agent;
 mod bench;
 mod bpf;
+mod client;
 mod init;
 mod load;
+mod message;
 mod nginx;
 mod process;
+mod runner;
 mod say;
+mod server;
+mod tests;
+mod wire;
 
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+
+use crate::tests::Verdict;
 
 fn main() -> ExitCode {
     if std::process::id() == 1 {
@@ -31,19 +43,27 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match run(&words) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Verdict::Passed) => ExitCode::SUCCESS,
+        Ok(Verdict::Skipped(reason)) => {
+            println!("{reason}");
+            ExitCode::from(runner::SKIPPED)
+        }
         Err(error) => {
-            eprintln!("{error:#}");
+            eprintln!("{}", format!("{error:#}").replace('\n', " "));
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(words: &[&str]) -> Result<()> {
+fn run(words: &[&str]) -> Result<Verdict> {
     match words {
+        ["test", name, backend] => return tests::run(name, backend),
+        ["serve"] => server::serve()?,
+        ["serve-forked", workers] => server::serve_forked(workers.parse().context("workers")?)?,
         ["bench", requests, backends] => {
-            bench::run(requests.parse().context("number of requests")?, backends)
+            bench::run(requests.parse().context("number of requests")?, backends)?;
         }
         _ => bail!("started by `cargo xtask vm`, which knows the arguments"),
     }
+    Ok(Verdict::Passed)
 }

@@ -56,7 +56,7 @@ struct Program {
 
 /// Result of one backend, for programs.
 #[derive(Debug, Serialize)]
-pub(super) struct Counted {
+pub(super) struct Measured {
     name: String,
     unit: &'static str,
     /// Of the watched server.
@@ -85,12 +85,12 @@ pub(super) struct Counted {
 /// Results of all backends.
 #[derive(Debug)]
 pub(super) struct Table {
-    pub(super) results: Vec<Counted>,
+    pub(super) results: Vec<Measured>,
     /// By how much two measurements of the bare server differed.
     drift: f64,
 }
 
-impl From<Figures> for Counted {
+impl From<Figures> for Measured {
     fn from(figures: Figures) -> Self {
         let backend = if figures.backend.is_empty() { "syscall" } else { &figures.backend };
         Self {

@@ -37,6 +37,13 @@ impl Summary {
         }
     }
 
+    /// Takes the results of the tests in virtual machines.
+    pub(super) fn add_machines(&mut self, passed: u64, failed: u64, skipped: &[String]) {
+        self.passed += passed;
+        self.failed += failed;
+        self.skipped.extend_from_slice(skipped);
+    }
+
     /// A suite failed without a closing line.
     pub(super) fn add_crash(&mut self) {
         self.failed += 1;
@@ -99,6 +106,16 @@ mod tests {
         let mut summary = sum(&["test result: ok. 3 passed; 0 failed; 0 ignored"]);
         summary.add_skipped("otlp: no rotel\n\n");
         assert_eq!(summary.to_string(), "skipped: otlp: no rotel\n2 passed, 0 failed, 1 skipped\n");
+    }
+
+    #[test]
+    fn virtual_machines_are_counted() {
+        let mut summary = sum(&["test result: ok. 3 passed; 0 failed; 0 ignored"]);
+        summary.add_machines(7, 1, &["Linux 7.2: no package".to_owned()]);
+        assert_eq!(
+            summary.to_string(),
+            "skipped: Linux 7.2: no package\n10 passed, 1 failed, 1 skipped\n"
+        );
     }
 
     #[test]

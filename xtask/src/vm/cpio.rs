@@ -112,6 +112,6 @@ mod tests {
         assert!(text.find("bin\0") < text.find("bin/a\0"), "{text}");
         // 110 bytes of header and "bin\0" make 114, padded to 116.
         assert_eq!(&bytes[116..122], b"070701");
-        assert!(text.contains("12345\0\0\0070701"), "{text}");
+        assert!(text.contains("12345\x00\x00\x00070701"), "{text}");
     }
 }

@@ -18,7 +18,9 @@ use super::console::{self, Trouble};
 /// How processors are emulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Processors {
-    /// Translated, a host thread for each.
+    /// Translated, two that take turns on one host thread. With a thread for each qemu 7.2 now and
+    /// then runs a breakpoint that the kernel has already taken away again, which it sets for a moment
+    /// where it switches a branch (`BPF_ENABLE_STATS` does), and the kernel dies of it.
     Software,
     /// The host's own.
     Kvm,
@@ -79,7 +81,7 @@ impl Boot<'_> {
         // No cmpxchg16b: its emulation double-faults at boot now and then.
         let more = match self.processors {
             Processors::Software => {
-                command.args(["-accel", "tcg,thread=multi", "-cpu", "max,cx16=off", "-smp", "2"]);
+                command.args(["-accel", "tcg,thread=single", "-cpu", "max,cx16=off", "-smp", "2"]);
                 ""
             }
             Processors::Kvm => {

@@ -1,0 +1,182 @@
+//! The tests: what they are called, where they run, and what they share.
+
+mod accuracy;
+mod check;
+mod counts;
+mod life;
+mod many;
+mod overload;
+mod rights;
+mod uring;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::agent::{Agent, Options};
+
+/// What a test is told.
+pub(crate) struct Case {
+    /// Empty for tests that are not about one.
+    pub(crate) backend: String,
+    /// Version of the running kernel, as far as tests depend on it.
+    kernel: (u32, u32),
+}
+
+/// What became of a test that did not fail.
+pub(crate) enum Verdict {
+    Passed,
+    Skipped(String),
+}
+
+/// How often a test runs on one kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runs {
+    /// On each backend that is offered.
+    OnEachBackend,
+    /// Once, with the backend that the agent chooses.
+    Once,
+}
+
+/// One test.
+pub(crate) struct Test {
+    pub(crate) name: &'static str,
+    pub(crate) runs: Runs,
+    /// Longest time; then it is killed, and has failed.
+    pub(crate) limit: Duration,
+    /// The only kernel that it runs on, for tests that take long.
+    pub(crate) only_on: Option<(u32, u32)>,
+    pub(crate) run: fn(&Case) -> Result<Verdict>,
+}
+
+/// The kernel on which the long tests run.
+pub(crate) const THOROUGH: (u32, u32) = (6, 12);
+
+impl Test {
+    const fn new(name: &'static str, run: fn(&Case) -> Result<Verdict>) -> Self {
+        let limit = Duration::from_mins(2);
+        Self { name, runs: Runs::OnEachBackend, limit, only_on: None, run }
+    }
+
+    const fn once(mut self) -> Self {
+        self.runs = Runs::Once;
+        self
+    }
+
+    const fn long(mut self) -> Self {
+        self.limit = Duration::from_mins(5);
+        self.only_on = Some(THOROUGH);
+        self
+    }
+}
+
+/// All tests, in the order in which they run. Lockdown is last: there is no way back.
+pub(crate) const TESTS: [Test; 18] = [
+    Test::new("check", check::machine),
+    Test::new("accuracy", accuracy::rows),
+    Test::new("exact_counts", counts::exact),
+    Test::new("older_connections", counts::older),
+    Test::new("moment_of_ready", counts::moment_of_ready),
+    Test::new("nginx", counts::nginx),
+    Test::new("io_uring", uring::exchanges),
+    Test::new("restart", life::restart),
+    Test::new("killed", life::killed),
+    Test::new("refused_probes", life::refused),
+    Test::new("overload", overload::stopped_reader),
+    Test::new("short_connections", many::short).long().once(),
+    Test::new("idle_connections", many::idle).long().once(),
+    Test::new("forked_workers", many::forked).long().once(),
+    Test::new("killed_ten_times", life::killed_ten_times).long().once(),
+    Test::new("without_btf", check::without_btf).once(),
+    Test::new("capabilities", rights::capabilities),
+    Test::new("lockdown", rights::lockdown),
+];
+
+impl Case {
+    pub(crate) fn new(backend: &str) -> Result<Self> {
+        let backend = if backend == "-" { "" } else { backend };
+        Ok(Self { backend: backend.to_owned(), kernel: kernel()? })
+    }
+
+    /// The agent's settings on this backend.
+    fn options(&self) -> Options {
+        Options::on(&self.backend)
+    }
+
+    fn is_socket_backend(&self) -> bool {
+        self.backend.starts_with("socket-")
+    }
+
+    /// `many` on the kernel of the long tests, `few` on the others.
+    fn size(&self, many: u32, few: u32) -> u32 {
+        if self.kernel == THOROUGH { many } else { few }
+    }
+}
+
+/// Major and minor version of the running kernel.
+pub(crate) fn kernel() -> Result<(u32, u32)> {
+    let name = rustix::system::uname();
+    let text = name.release().to_string_lossy().into_owned();
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let mut next = || numbers.next()?.ok();
+    next().zip(next()).with_context(|| format!("kernel version {text}"))
+}
+
+/// Runs the test of this name in this process.
+pub(crate) fn run(name: &str, backend: &str) -> Result<Verdict> {
+    let test = TESTS.iter().find(|test| test.name == name);
+    let test = test.with_context(|| format!("no test is called {name}"))?;
+    (test.run)(&Case::new(backend)?)
+}
+
+/// Requests of one kind (`server`, `client`) and name that a report counts, over all services.
+fn counted(report: &Value, kind: &str, name: &str) -> u64 {
+    endpoints(report)
+        .filter(|endpoint| text(endpoint, "kind") == kind && text(endpoint, "name") == name)
+        .map(|endpoint| number(endpoint, "count"))
+        .sum()
+}
+
+/// Requests of one kind, whatever their name.
+fn counted_in_all(report: &Value, kind: &str) -> u64 {
+    endpoints(report)
+        .filter(|endpoint| text(endpoint, "kind") == kind)
+        .map(|endpoint| number(endpoint, "count"))
+        .sum()
+}
+
+fn endpoints(report: &Value) -> impl Iterator<Item = &Value> {
+    let services = report["services"].as_array().into_iter().flatten();
+    services.flat_map(|service| service["endpoints"].as_array().into_iter().flatten())
+}
+
+fn text<'v>(value: &'v Value, key: &str) -> &'v str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn number(value: &Value, key: &str) -> u64 {
+    value.get(key).and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// Both sides of every request of this name were counted, and nothing was lost.
+fn expect_exactly(report: &Value, name: &str, wanted: u64) -> Result<()> {
+    for kind in ["server", "client"] {
+        let got = counted(report, kind, name);
+        ensure!(
+            got == wanted,
+            "{got} instead of {wanted} {kind} {name} counted; loss: {}",
+            report["loss"]
+        );
+    }
+    let completeness = report["loss"]["completeness"].as_f64();
+    ensure!(completeness == Some(1.0), "all counted, yet loss: {}", report["loss"]);
+    Ok(())
+}
+
+/// Starts the agent, does the work, and gives the agent's report of it.
+fn watching(options: &Options, work: impl FnOnce() -> Result<()>) -> Result<Value> {
+    let agent = Agent::profile(options)?;
+    work()?;
+    agent.report()
+}
