@@ -26,8 +26,10 @@ pub struct Own {
 /// What was seen and what is known to be lost, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// Records handed over by the kernel and decoded.
+    /// Calls of which all was seen: those that have a span.
     pub seen: u64,
+    /// Calls that lost a record and were counted in the kernel.
+    pub undelivered: u64,
     /// What was lost, by reason; zeros included.
     pub by_reason: BTreeMap<&'static str, u64>,
 }
@@ -40,7 +42,11 @@ impl Losses {
         by_reason.insert("undecodable", published.undecodable);
         by_reason.insert("connection_evicted", flows.evicted);
         by_reason.insert("parser_memory", flows.relieved);
-        Self { seen: counts.get(Counter::Records), by_reason }
+        Self {
+            seen: published.figures.spans,
+            undelivered: published.figures.undelivered,
+            by_reason,
+        }
     }
 
     /// What was lost in all.
@@ -48,9 +54,13 @@ impl Losses {
         self.by_reason.values().sum()
     }
 
-    /// Seen / (seen + lost); 1 when there was nothing.
+    /// Calls seen / (seen + known to be lost); 1 when there was nothing.
+    ///
+    /// What a full ring cost is known call by call: it is the number that the kernel counted. Of
+    /// other losses it is not known which calls they were in, so each stands for one.
     pub fn completeness(&self) -> f64 {
-        let all = self.seen + self.lost();
+        let ring_full = self.by_reason.get(Counter::LostRingFull.name()).copied().unwrap_or(0);
+        let all = self.seen + self.undelivered + self.lost().saturating_sub(ring_full);
         if all == 0 { 1.0 } else { self.seen as f64 / all as f64 }
     }
 }
@@ -105,6 +115,8 @@ fn pipeline(own: &mut SelfMetrics, published: &Published) {
     let figures = &published.figures;
     own.set(EVENTS, figures.events);
     own.set(SPANS, figures.spans);
+    own.set(UNDELIVERED, figures.undelivered);
+    own.set(SEEN_IN_PART, figures.seen_in_part);
     for (problem, count) in Problem::ALL.iter().zip(figures.problems) {
         own.set_by(PROBLEMS, "problem", problem.name(), count);
     }
@@ -175,9 +187,19 @@ const KERNEL_CONNECTIONS: OwnMetric = counter(
 );
 const DROPPED: OwnMetric = counter("vigie.records.dropped", "{record}", "Losses by reason.");
 const COMPLETENESS: OwnMetric =
-    gauge("vigie.completeness", "1", "Seen / (seen + known to be lost).");
+    gauge("vigie.completeness", "1", "Calls seen / (seen + known to be lost).");
 const EVENTS: OwnMetric = counter("vigie.events", "{event}", "Events taken in by the pipeline.");
 const SPANS: OwnMetric = counter("vigie.spans", "{span}", "Spans finished.");
+const UNDELIVERED: OwnMetric = counter(
+    "vigie.calls.undelivered",
+    "{call}",
+    "Calls that lost a record: counted by the kernel, without a span.",
+);
+const SEEN_IN_PART: OwnMetric = counter(
+    "vigie.calls.seen_in_part",
+    "{call}",
+    "Calls of vigie.calls.undelivered of which some records came through.",
+);
 const PROBLEMS: OwnMetric =
     counter("vigie.problems", "{problem}", "What parsers could not make sense of.");
 const CONNECTIONS: OwnMetric =
@@ -259,6 +281,22 @@ mod tests {
     use crate::flow;
     use crate::pipeline::Figures;
     use crate::span::route::RouteStats;
+
+    #[test]
+    fn completeness_is_seen_of_all() {
+        for (seen, undelivered, ring_full, other, expected) in [
+            (0, 0, 0, 0, 1.0),
+            (3, 1, 900, 0, 0.75),
+            (3, 0, 900, 1, 0.75),
+            (0, 5, 5, 0, 0.0),
+            (3, 0, 7, 0, 1.0),
+        ] {
+            let by_reason =
+                BTreeMap::from([("ring_full", ring_full), ("user_memory_unread", other)]);
+            let losses = Losses { seen, undelivered, by_reason };
+            assert!((losses.completeness() - expected).abs() < 1e-12, "{losses:?}");
+        }
+    }
 
     #[test]
     fn a_full_table_of_processes_is_no_loss() {

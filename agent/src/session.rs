@@ -16,6 +16,7 @@ use crate::pipeline::{Outputs, Pipeline, TakeSpans};
 use crate::probe::load::{self, LoadError, LoadOptions};
 use crate::span::assemble::Assembler;
 use crate::span::route::{RouteLimits, Routes, Unmatched};
+use crate::watch::pause::Pause;
 use crate::watch::{Parts, Recording, Watch, WatchError};
 
 /// The backend in use, as reports name it.
@@ -81,6 +82,7 @@ pub fn start(
         interval: capture.poll_interval.0,
         meter_pause: wishes.meter_pause,
         recording: wishes.recording,
+        pause: Pause::from_environment().map_err(WatchError::from)?,
     })?)
 }
 

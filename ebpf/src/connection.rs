@@ -3,7 +3,8 @@
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, generated::bpf_ktime_get_ns};
 use vigie_common::{
     counter::Counter,
-    policy::CONNECTION_LAYOUT,
+    exchange::Exchange,
+    policy::connection_layout,
     record::{Class, Direction},
 };
 
@@ -53,12 +54,17 @@ pub(crate) struct Connection {
     /// Whether both directions were at their first byte when it was first seen.
     pub(crate) from_start: u8,
     pub(crate) family: u16,
-    pub(crate) reserved: u16,
+    /// Whether a record of it reached the ring.
+    pub(crate) heard: u8,
+    pub(crate) reserved: u8,
+    pub(crate) exchange: Exchange,
 }
 
 const _: () = assert!(
-    size_of::<Connection>() == CONNECTION_LAYOUT.0
-        && core::mem::offset_of!(Connection, last_ns) == CONNECTION_LAYOUT.1
+    size_of::<Connection>() == connection_layout::SIZE
+        && core::mem::offset_of!(Connection, id) == 0
+        && core::mem::offset_of!(Connection, last_ns) == connection_layout::LAST_NS
+        && core::mem::offset_of!(Connection, exchange) == connection_layout::EXCHANGE
 );
 
 pub(crate) const AF_UNIX: u16 = 1;
@@ -154,8 +160,10 @@ fn first_sight(
     // Of a unix socket nothing tells how much went by before; the bytes themselves must do.
     new.from_start = u8::from(family != AF_UNIX && at_start(socket.sock, direction, length));
     new.family = family;
+    new.heard = 0;
     new.reserved = 0;
     new.class = Class::Unknown as u8;
+    new.exchange = NO_EXCHANGE;
     #[expect(
         clippy::needless_borrows_for_generic_args,
         reason = "by value it would be copied to the stack, which has 512 bytes"
@@ -172,6 +180,23 @@ fn first_sight(
 }
 
 const ZERO: Half = Half { position: 0, pending: 0, pending_ns: 0, pending_length: 0, budget: 0 };
+
+/// Before the first request.
+const NO_EXCHANGE: Exchange = Exchange {
+    start_ns: 0,
+    process_start_ns: 0,
+    request: 0,
+    response: [0; 2],
+    number: 0,
+    lost_before: 0,
+    tgid: 0,
+    status: 0,
+    flags: 0,
+    request_length: 0,
+    response_length: 0,
+    class: 0,
+    reserved: [0; 6],
+};
 
 /// Whether a socket that is not known gets an entry.
 ///

@@ -8,6 +8,7 @@
 //! - [`connection`]: what is kept per connection, its turns and its class
 //! - [`process`]: who is watched
 //! - [`segment`]: the user memory that a call read or wrote
+//! - [`exchange`]: where requests and responses begin, and counting those that lost records
 //! - [`emit`]: records into the rings
 //! - [`kernel`], [`maps`], [`params`]: reading the kernel, the maps, the read-only global
 #![no_std]
@@ -18,6 +19,7 @@
 mod classify;
 mod connection;
 mod emit;
+mod exchange;
 mod kernel;
 mod maps;
 mod params;

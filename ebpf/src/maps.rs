@@ -6,7 +6,9 @@ use aya_ebpf::{
 };
 use vigie_common::{
     counter::Counter,
-    policy::{HINT_SLOTS, Hint, ProcessEntry},
+    exchange::{UNDELIVERED_KEYS, Undelivered},
+    policy::{HINT_SLOTS, Hint, MAX_CLOSES, MAX_SETTLED, ProcessEntry},
+    record::Close,
 };
 
 use crate::{connection::Connection, segment::Work};
@@ -78,3 +80,20 @@ pub(crate) static UNIX_SEEN: Array<u32> = Array::with_max_entries(1, 0);
 /// The state of the call that this CPU handles.
 #[map]
 pub(crate) static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
+
+/// Exchanges that lost a record, by [`UndeliveredKey`](vigie_common::exchange::UndeliveredKey).
+#[map]
+pub(crate) static UNDELIVERED: HashMap<[u64; 2], Undelivered> =
+    HashMap::with_max_entries(UNDELIVERED_KEYS, 0);
+
+/// What a new entry of [`UNDELIVERED`] is made from, too large for the stack. Never written.
+#[map]
+pub(crate) static NOTHING: Array<Undelivered> = Array::with_max_entries(1, 0);
+
+/// Connection to the number of the exchange that user space counted, as the connection fell silent.
+#[map]
+pub(crate) static SETTLED: HashMap<u64, u32> = HashMap::with_max_entries(MAX_SETTLED, 0);
+
+/// Ends of connections for which the ring had no room, by connection.
+#[map]
+pub(crate) static CLOSES: HashMap<u64, Close> = HashMap::with_max_entries(MAX_CLOSES, 0);

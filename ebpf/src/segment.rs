@@ -9,6 +9,7 @@
 use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_probe_read_user};
 use vigie_common::{
     counter::Counter,
+    exchange::exchange_flags,
     policy::HINT_SLOTS,
     record::{Class, Data, Direction, Kind, MAX_PAYLOAD, TAIL_BYTES, data_flags},
 };
@@ -16,7 +17,7 @@ use vigie_common::{
 use crate::{
     classify::{ENCRYPTED, REQUEST, RESPONSE, UNDECIDED, vigie_classify},
     connection::{self, Connection},
-    emit,
+    emit, exchange,
     kernel::read_user,
     maps::{HINTS, UNIX_SEEN, WORK, count},
     params::setting,
@@ -80,11 +81,18 @@ pub(crate) struct Work {
     skipped_end: u64,
     skipped_last: u64,
     /// Records that found no room.
-    failed: u64,
+    pub(crate) failed: u64,
     /// First bytes of the call, and how many they are.
-    first: u64,
-    first_length: u32,
-    reserved: u32,
+    pub(crate) first: u64,
+    pub(crate) first_length: u32,
+    /// How many there are in `seen`.
+    pub(crate) seen_length: u32,
+    /// First bytes of the call as its first record has them.
+    pub(crate) seen: [u64; 2],
+    /// Whether the bytes follow the head of a final response: a status line begins another.
+    pub(crate) responded: u32,
+    /// Whether one was there.
+    pub(crate) another_response: u32,
 }
 
 /// The state of this CPU.
@@ -114,6 +122,7 @@ pub extern "C" fn vigie_moved(sock: u64, file: u64, sent: u64) -> u64 {
     let mark = direction as u8 + 1;
     let turn = connection.last_direction != mark;
     connection.last_direction = mark;
+    let last_ns = connection.last_ns;
     connection.last_ns = work.caller.exit_ns;
     if !connection.is_http1() && !undecided(connection, work, direction, turn) {
         connection.half(direction).position += total;
@@ -123,14 +132,33 @@ pub extern "C" fn vigie_moved(sock: u64, file: u64, sent: u64) -> u64 {
         Direction::Received => count(Counter::BytesReceived, total),
         Direction::Sent => count(Counter::BytesSent, total),
     }
+    let mut unannounced = 0;
     if connection.announced == 0 {
         announce(connection, &work.caller, socket);
+        unannounced = u64::from(connection.announced == 0);
     }
     let class = connection.class;
     let is_request = (class == Class::Http1Server as u8) == (direction as u8 == 0);
     let full = if is_request { setting!(request_bytes) } else { setting!(response_bytes) };
     let hint = hint(connection.id, direction);
+    let half = connection.half(direction);
+    let (pending, pending_length) = (half.pending, half.pending_length);
+    if is_request {
+        exchange::before_request(connection, work, turn || pending_length > 0, last_ns);
+    }
     prepare(work, connection, direction, turn);
+    work.failed = unannounced;
+    work.seen_length = 0;
+    work.another_response = 0;
+    work.responded =
+        u32::from(!is_request && connection.exchange.flags & exchange_flags::RESPONSE != 0);
+    if pending_length > 0 {
+        if is_request {
+            exchange::take_request(&mut connection.exchange, pending, pending_length);
+        } else {
+            exchange::take_response(&mut connection.exchange, [pending, 0], pending_length);
+        }
+    }
     let half = connection.half(direction);
     // With bytes pending, the turn's first call was too short to tell what the connection is.
     if turn
@@ -151,6 +179,7 @@ pub extern "C" fn vigie_moved(sock: u64, file: u64, sent: u64) -> u64 {
     vigie_copy(0);
     half.budget = half.budget.saturating_sub(before.wrapping_sub(work.budget) as u32);
     connection.lost += work.failed as u32;
+    exchange::after(connection, work, is_request, last_ns);
     0
 }
 
@@ -163,6 +192,11 @@ fn prepare(work: &mut Work, connection: &Connection, direction: Direction, turn:
     header.direction = direction as u8;
     header.class = connection.class;
     header.flags = if turn { data_flags::TURN } else { 0 };
+    if connection.exchange.flags & exchange_flags::LOST != 0 {
+        header.flags |= data_flags::EXCHANGE_LOST;
+    }
+    header.exchange = connection.exchange.number;
+    header.lost_before = connection.exchange.lost_before;
     header.error = 0;
     header.connection = connection.id;
     header.enter_ns = work.caller.enter_ns;
@@ -408,6 +442,46 @@ pub extern "C" fn vigie_first_bytes(_: u64) -> u64 {
     0
 }
 
+/// Puts up to 16 first bytes of a call, and how many they are, into [`Work`]: those of a record that
+/// found no room. Of several buffers only the first that is not empty is looked at. The argument is
+/// not used.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_seen(_: u64) -> u64 {
+    let Some(work) = work() else { return 0 };
+    let Source { address, entries } = work.source;
+    let (mut base, mut length) = (address, work.total);
+    if entries == Source::NONE {
+        return 0;
+    }
+    if entries != Source::BUFFER {
+        length = 0;
+        let mut entry = 0u64;
+        while entry < 4 {
+            if entry >= entries || length > 0 {
+                break;
+            }
+            let vector = read_user::<[u64; 2]>(address.wrapping_add(entry * 16));
+            let Some(vector) = vector else { return 0 };
+            (base, length) = (vector[0], vector[1].min(work.total));
+            entry += 1;
+        }
+    }
+    let length = emit::clamp::<16>(length.min(16) as u32);
+    if length == 0 {
+        return 0;
+    }
+    work.seen = [0; 2];
+    // SAFETY: at most 16 bytes are written into 16.
+    let result = unsafe {
+        bpf_probe_read_user((&raw mut work.seen).cast(), length, base as usize as *const _)
+    };
+    if result == 0 {
+        work.seen_length = length;
+    }
+    0
+}
+
 /// At most `wanted` (1 to 8) of the `available` bytes at `address`.
 #[inline(always)]
 fn few_bytes(address: u64, available: u64, wanted: u32) -> (u64, u32) {
@@ -466,6 +540,7 @@ fn hint(id: u64, direction: Direction) -> u64 {
 fn announce(connection: &mut Connection, caller: &Caller, socket: &Socket) {
     if probes::open::emit(connection, caller, socket.sock) {
         connection.announced = 1;
+        connection.heard = 1;
         if connection.family == connection::AF_UNIX
             && let Some(seen) = UNIX_SEEN.get_ptr_mut(0)
         {
@@ -483,7 +558,7 @@ pub(crate) fn ended(work: &mut Work, socket: &Socket, direction: Direction, erro
         return;
     }
     prepare(work, connection, direction, false);
-    work.header.flags = data_flags::LAST_SLICE
+    work.header.flags |= data_flags::LAST_SLICE
         | if error == 0 { data_flags::END_OF_STREAM } else { data_flags::ERROR };
     work.header.error = error;
     work.header.position = connection.half(direction).position;

@@ -155,9 +155,11 @@ fn relevant(
 }
 
 /// Kubernetes sets variables such as `VIGIE_SERVICE_HOST` and `VIGIE_PORT_9464_TCP` in every pod
-/// when there is a service of that name; nobody meant them for vigie. `VIGIE_BLESS` is the tests'.
+/// when there is a service of that name; nobody meant them for vigie. `VIGIE_BLESS` and the
+/// switch that stops the reader are the tests'.
 fn is_foreign(name: &str) -> bool {
     name == "VIGIE_BLESS"
+        || name == crate::watch::pause::VARIABLE
         || name.ends_with("_SERVICE_HOST")
         || name.contains("_SERVICE_PORT")
         || name == "VIGIE_PORT"

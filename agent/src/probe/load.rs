@@ -12,13 +12,14 @@ use thiserror::Error;
 use vigie_common::counter::Counter;
 use vigie_common::params::{Params, Settings};
 use vigie_common::policy::{
-    CONNECTION_LAYOUT, HINT_SLOTS, Hint, ProcessEntry, ProcessPolicy, process_flags,
+    HINT_SLOTS, Hint, ProcessEntry, ProcessPolicy, connection_layout, process_flags,
 };
 use vigie_common::record::RINGS;
 
 use super::cost::{Meter, ProgramCost};
 use super::counters::{Counters, Counts};
-use super::wire::{Value, params_bytes};
+use super::undelivered::Undeliveries;
+use super::wire::{self, Entry, Value, params_bytes};
 use crate::event::{ConnectionId, Direction, MonoNs, ProcessKey};
 use crate::kernel::btf::{Btf, BtfError};
 use crate::kernel::{offsets, symbols};
@@ -142,6 +143,8 @@ pub struct Probes {
     pub counters: Arc<Counters>,
     /// What the kernel may profit from, and who is watched.
     pub control: Control,
+    /// What the kernel counted because records were lost.
+    pub undeliveries: Undeliveries,
     /// Holds the programs and the remaining maps.
     ebpf: Ebpf,
 }
@@ -166,7 +169,7 @@ impl Probes {
 
 /// What user space tells the programs while they run.
 pub struct Control {
-    connections: HashMap<MapData, u64, [u8; CONNECTION_LAYOUT.0]>,
+    connections: HashMap<MapData, u64, [u8; connection_layout::SIZE]>,
     max_connections: u64,
     swept: u64,
     hints: Array<MapData, Value<Hint>>,
@@ -186,16 +189,23 @@ impl Control {
         if used <= self.max_connections / 2 {
             return;
         }
-        let is_idle = |value: &[u8; CONNECTION_LAYOUT.0]| {
-            let last = value.get(CONNECTION_LAYOUT.1..).and_then(|rest| rest.first_chunk::<8>());
-            last.is_some_and(|last| now.saturating_sub(u64::from_ne_bytes(*last)) > SWEEP_IDLE_NS)
-        };
-        let entries = self.connections.iter().filter_map(Result::ok);
+        let is_idle = |entry: &Entry| now.saturating_sub(entry.last_ns) > SWEEP_IDLE_NS;
         let idle: Vec<u64> =
-            entries.filter(|(_, value)| is_idle(value)).map(|(key, _)| key).collect();
+            self.entries().filter(|(_, entry)| is_idle(entry)).map(|(key, _)| key).collect();
         for key in idle {
             self.swept += u64::from(self.connections.remove(&key).is_ok());
         }
+    }
+
+    /// The kernel's table of connections with the addresses that it goes by.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (u64, Entry)> + '_ {
+        let entries = self.connections.iter().filter_map(Result::ok);
+        entries.filter_map(|(key, bytes)| Some((key, wire::entry(&bytes)?)))
+    }
+
+    /// One entry of it.
+    pub(super) fn entry(&self, key: u64) -> Option<Entry> {
+        wire::entry(&self.connections.get(&key, 0).ok()?)
     }
 
     /// Sets whether a process, and those that it makes, are watched.
@@ -280,6 +290,11 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
         HashMap::try_from(take(&mut ebpf, "PROCESSES")?).map_err(|s| unusable("PROCESSES", s))?;
     let connections = HashMap::try_from(take(&mut ebpf, "CONNECTIONS")?)
         .map_err(|s| unusable("CONNECTIONS", s))?;
+    let undeliveries = Undeliveries::new(
+        table(&mut ebpf, "UNDELIVERED")?,
+        table(&mut ebpf, "SETTLED")?,
+        table(&mut ebpf, "CLOSES")?,
+    );
     let statuses = attach_all(&mut ebpf, &btf)?;
     Ok(Probes {
         statuses,
@@ -292,6 +307,7 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
             hints,
             processes,
         },
+        undeliveries,
         ebpf,
     })
 }
@@ -324,6 +340,13 @@ fn unusable(name: &'static str, source: MapError) -> LoadError {
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, LoadError> {
     ebpf.take_map(name).ok_or(LoadError::Incomplete(name))
+}
+
+fn table<K: aya::Pod, V: aya::Pod>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<HashMap<MapData, K, V>, LoadError> {
+    HashMap::try_from(take(ebpf, name)?).map_err(|source| unusable(name, source))
 }
 
 fn attach_all(ebpf: &mut Ebpf, btf: &aya::Btf) -> Result<Vec<Status>, LoadError> {

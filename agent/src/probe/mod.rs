@@ -9,6 +9,7 @@ pub mod load;
 #[cfg(feature = "log")]
 mod log;
 pub mod reader;
+pub mod undelivered;
 mod wire;
 
 pub use load::{LoadError, ProbeState, Probes, Status};

@@ -28,7 +28,6 @@ pub(super) fn report(snapshot: &Snapshot, meta: Meta) -> Report {
     let by_reason: BTreeMap<String, u64> =
         meta.records_lost.into_iter().filter(|(_, lost)| *lost > 0).collect();
     let lost: u64 = by_reason.values().sum();
-    let all = meta.records_seen + lost;
     Report {
         version: 1,
         host: meta.host,
@@ -43,7 +42,8 @@ pub(super) fn report(snapshot: &Snapshot, meta: Meta) -> Report {
         loss: Loss {
             records_dropped: lost,
             by_reason,
-            completeness: if all == 0 { 1.0 } else { meta.records_seen as f64 / all as f64 },
+            completeness: meta.completeness,
+            calls_undelivered: meta.undelivered,
             connections_mid_stream: meta.connections_mid_stream,
         },
         cost: meta.cost,

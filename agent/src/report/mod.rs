@@ -37,8 +37,10 @@ pub struct Meta {
     pub service_cpu_s: HashMap<Arc<Service>, f64>,
     /// Exit code of the command that was run, if one was.
     pub exit_code: Option<i32>,
-    /// Records that came through.
-    pub records_seen: u64,
+    /// Calls seen / (seen + known to be lost).
+    pub completeness: f64,
+    /// Calls that lost a record and were counted in the kernel.
+    pub undelivered: u64,
     /// Records known to be lost, by reason. Reasons with 0 are left out of the report.
     pub records_lost: BTreeMap<String, u64>,
     /// Connections older than vigie of which something could not be known.
@@ -197,8 +199,10 @@ pub struct Loss {
     pub records_dropped: u64,
     /// Why.
     pub by_reason: BTreeMap<String, u64>,
-    /// Seen / (seen + known to be lost), 1 when nothing happened.
+    /// Calls seen / (seen + known to be lost), 1 when nothing happened.
     pub completeness: f64,
+    /// Calls that lost a record: in the counts, without spans, routes and edges.
+    pub calls_undelivered: u64,
     /// Connections older than vigie of which something could not be known.
     pub connections_mid_stream: u64,
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
+use vigie_common::counter::Counter;
+
 use super::{EdgeReport, EndpointReport, Report, ServiceReport, format};
 
 /// Narrowest and widest table in columns.
@@ -10,6 +12,9 @@ const WIDTH: std::ops::RangeInclusive<usize> = 80..=160;
 const FIGURES: usize = 60;
 /// Endpoints of one service, and edges, that are shown; the rest is summed up in one line.
 const ROWS: usize = 20;
+
+/// The loss after which counts are right: what it cost is counted in the kernel.
+const RING_FULL: &str = Counter::LostRingFull.name();
 
 /// The table in at most `width` columns (80 to 160), ending with a line break.
 pub fn table(report: &Report, width: usize) -> String {
@@ -214,10 +219,21 @@ impl Table {
         } else {
             // Never rounded up to 100 %.
             let percent = (loss.completeness * 10_000.0).floor() / 100.0;
+            let counts = if loss.by_reason.keys().all(|reason| reason == RING_FULL) {
+                "counts are right all the same"
+            } else {
+                "counts are too low"
+            };
             self.line(format_args!(
-                "incomplete: {} dropped, {percent} % seen; counts are too low",
+                "incomplete: {} dropped, {percent} % of calls seen; {counts}",
                 format::plural(loss.records_dropped, "record")
             ));
+            if loss.calls_undelivered > 0 {
+                self.line(format_args!(
+                    "{} counted in the kernel only: no span, no route, no edge",
+                    format::plural(loss.calls_undelivered, "call")
+                ));
+            }
             for (reason, records) in &loss.by_reason {
                 self.line(format_args!("  {reason}: {records}"));
             }

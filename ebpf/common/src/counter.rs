@@ -63,6 +63,10 @@ counters! {
     LostCompatSyscall = "compat_syscall",
     /// Bytes moved by sendfile or splice, which have no user memory to read: counted by length.
     BytesUnread = "bytes_unread",
+    /// Loss: an exchange that lost a record could not be counted, its table was full.
+    LostUndeliveredFull = "undelivered_map_full",
+    /// Loss: the end of a connection found room neither in the ring nor in its table.
+    LostClosesFull = "close_map_full",
 }
 
 impl Counter {
@@ -80,6 +84,8 @@ impl Counter {
                 | Counter::LostMessageBound
                 | Counter::LostKernelMemory
                 | Counter::LostCompatSyscall
+                | Counter::LostUndeliveredFull
+                | Counter::LostClosesFull
         )
     }
 }

@@ -48,9 +48,23 @@ pub struct Hint {
     pub ignore: u64,
 }
 
-/// Size of the kernel's entry of a connection, and the byte offset of the time of its last use in
-/// it: all that user space needs to forget what was not used for long.
-pub const CONNECTION_LAYOUT: (usize, usize) = (104, 16);
+/// What user space needs to know of the kernel's entry of a connection, to forget what was not used
+/// for long and to count what was lost. Its id is at offset 0.
+pub mod connection_layout {
+    /// Bytes of an entry.
+    pub const SIZE: usize = 168;
+    /// Offset of the time of its last use.
+    pub const LAST_NS: usize = 16;
+    /// Offset of its current [`Exchange`](crate::exchange::Exchange).
+    pub const EXCHANGE: usize = 104;
+}
+
+/// Ends of connections that wait for user space because the ring had no room for them, entries of
+/// `CLOSES`.
+pub const MAX_CLOSES: u32 = 8192;
+
+/// Exchanges that user space counted because their connection fell silent, entries of `SETTLED`.
+pub const MAX_SETTLED: u32 = 4096;
 
 /// Number of slots in `HINTS`, a power of two.
 pub const HINT_SLOTS: u32 = 8192;
