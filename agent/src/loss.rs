@@ -23,7 +23,10 @@ use crate::watch::Published;
 pub enum Effect {
     /// Calls may be missing in every figure: completeness falls.
     Figures,
-    /// Counts are right; spans, names or other details are missing.
+    /// The calls that it touched are counted in the kernel, without spans: completeness falls, counts
+    /// are right.
+    Counted,
+    /// Counts are right; names or other details are missing.
     Details,
 }
 
@@ -69,7 +72,7 @@ macro_rules! reasons {
 
 reasons! {
     /// The reader was too slow for a burst, and a ring had no room.
-    RingFull = "ring_full", "record", Figures, "raise `capture.ring_bytes`, or give vigie more CPU";
+    RingFull = "ring_full", "record", Counted, "raise `capture.ring_bytes`, or give vigie more CPU";
     /// Working memory of a CPU was in use by the call that this one interrupted.
     ScratchBusy = "scratch_busy", "call", Figures, "nothing; report it if it is more than a few";
     /// The bytes of a call were in a kind of memory that vigie does not read.
@@ -91,7 +94,11 @@ reasons! {
     /// A call of a 32-bit program, which is not read.
     CompatSyscall = "compat_syscall", "call", Figures, "nothing; 32-bit programs are not captured";
     /// Records were not made because the budget was spent.
-    Shed = "shed", "record", Figures, "raise `limits.cpu` or `limits.memory`, or watch fewer processes";
+    Shed = "shed", "record", Counted, "raise `limits.cpu` or `limits.memory`, or watch fewer processes";
+    /// A call that lost a record could not be counted in the kernel: the table for it was full.
+    UndeliveredMapFull = "undelivered_map_full", "call", Figures, "raise `capture.ring_bytes`";
+    /// The end of a connection found room neither in a ring nor in the table for it.
+    CloseMapFull = "close_map_full", "connection", Figures, "raise `capture.ring_bytes`";
     /// User space did not know a record: a fault in vigie.
     Undecodable = "undecodable", "record", Figures, "report it";
     /// Too many connections; those idle for longest were forgotten, with what was in flight.
@@ -140,6 +147,8 @@ impl Reason {
             Counter::LostInFlightFull => Some(Self::InFlightFull),
             Counter::LostReturnMissed => Some(Self::ReturnMissed),
             Counter::LostShed => Some(Self::Shed),
+            Counter::LostUndeliveredFull => Some(Self::UndeliveredMapFull),
+            Counter::LostClosesFull => Some(Self::CloseMapFull),
             Counter::Syscalls
             | Counter::BytesReceived
             | Counter::BytesSent
@@ -181,8 +190,10 @@ pub struct Loss {
 /// What was seen and what is known to be lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// Records handed over by the kernel and decoded.
+    /// Calls of which all was seen: those that have a span.
     pub seen: u64,
+    /// Calls that lost a record and were counted in the kernel.
+    pub undelivered: u64,
     /// Each reason once, or once for each detail; zeros included.
     pub losses: Vec<Loss>,
 }
@@ -215,7 +226,7 @@ impl Losses {
             losses.extend(of_signal("traces", &export.traces));
             losses.extend(of_signal("metrics", &export.metrics));
         }
-        Self { seen: counts.get(Counter::Records), losses }
+        Self { seen: figures.spans, undelivered: figures.undelivered, losses }
     }
 
     /// How much was lost for each reason, zeros left out.
@@ -227,16 +238,26 @@ impl Losses {
         by_reason
     }
 
-    /// What was lost that figures miss.
+    /// What was lost that costs more than details.
     pub fn lost(&self) -> u64 {
-        let missing = self.losses.iter().filter(|loss| loss.reason.effect() == Effect::Figures);
-        missing.map(|loss| loss.count).sum()
+        self.sum(Effect::Figures) + self.sum(Effect::Counted)
     }
 
-    /// Seen / (seen + lost); 1 when there was nothing.
+    /// Calls seen / (seen + known to be lost); 1 when there was nothing.
+    ///
+    /// What a full ring cost is known call by call: it is the number that the kernel counted. Of
+    /// other losses it is not known which calls they were in, so each stands for one.
     pub fn completeness(&self) -> f64 {
-        let all = self.seen + self.lost();
+        let all = self.seen + self.undelivered + self.sum(Effect::Figures);
         if all == 0 { 1.0 } else { self.seen as f64 / all as f64 }
+    }
+
+    fn sum(&self, effect: Effect) -> u64 {
+        self.losses
+            .iter()
+            .filter(|loss| loss.reason.effect() == effect)
+            .map(|loss| loss.count)
+            .sum()
     }
 }
 
@@ -306,6 +327,11 @@ mod tests {
         let losses = Losses { seen: 9, ..Losses::of(&Counts::default(), &published, None) };
         assert_eq!(losses.lost(), 3);
         assert!((losses.completeness() - 0.75).abs() < 1e-9);
+        // Of a full ring the calls count, not the records.
+        let ring = Loss { reason: Reason::RingFull, detail: None, count: 900 };
+        let full = Losses { seen: 3, undelivered: 1, losses: vec![ring] };
+        assert_eq!(full.lost(), 900);
+        assert!((full.completeness() - 0.75).abs() < 1e-9);
         assert_eq!(losses.by_reason().get(&Reason::SpansShed), Some(&7));
     }
 }

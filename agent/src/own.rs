@@ -101,6 +101,8 @@ fn pipeline(own: &mut SelfMetrics, published: &Published) {
     let figures = &published.figures;
     own.set(EVENTS, figures.events);
     own.set(SPANS, figures.spans);
+    own.set(UNDELIVERED, figures.undelivered);
+    own.set(SEEN_IN_PART, figures.seen_in_part);
     own.set(CONNECTIONS, figures.connections as u64);
     own.set(MID_STREAM, figures.flows.mid_stream);
     own.set(EXPIRED, figures.flows.expired);
@@ -194,9 +196,19 @@ const MAP_CAPACITY: OwnMetric = gauge(
     "Entries that each map holds at most; bytes of a ring.",
 );
 const COMPLETENESS: OwnMetric =
-    gauge("vigie.completeness", "1", "Seen / (seen + known to be lost).");
+    gauge("vigie.completeness", "1", "Calls seen / (seen + known to be lost).");
 const EVENTS: OwnMetric = counter("vigie.events", "{event}", "Events taken in by the pipeline.");
 const SPANS: OwnMetric = counter("vigie.spans", "{span}", "Spans finished.");
+const UNDELIVERED: OwnMetric = counter(
+    "vigie.calls.undelivered",
+    "{call}",
+    "Calls that lost a record: counted by the kernel, without a span.",
+);
+const SEEN_IN_PART: OwnMetric = counter(
+    "vigie.calls.seen_in_part",
+    "{call}",
+    "Calls of vigie.calls.undelivered of which some records came through.",
+);
 const CONNECTIONS: OwnMetric =
     gauge("vigie.connections", "{connection}", "Connections in the table.");
 const MID_STREAM: OwnMetric = counter(

@@ -10,13 +10,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use vigie_common::exchange::{Undelivered, UndeliveredKey};
+
 use crate::discover::host::Clock;
-use crate::event::{CloseReason, ConnectionId, Event, MonoNs};
+use crate::event::{CloseReason, ConnectionId, Event, MonoNs, ProcessKey, Standing};
 use crate::flow::{self, Connection, Flows};
-use crate::metrics::Store;
+use crate::metrics::{Store, undelivered};
 use crate::protocol::{Advice, Exchange, Problem};
 use crate::span::Span;
-use crate::span::assemble::{Assembler, Identify};
+use crate::span::assemble::{Assembler, Identified, Identify};
 use crate::span::route::{RouteStats, Routes};
 
 /// The stages between events and outputs.
@@ -30,6 +32,7 @@ pub struct Pipeline {
     finished: u64,
     sheds_spans: bool,
     spans_shed: u64,
+    undelivered: u64,
 }
 
 /// Where finished spans go.
@@ -51,10 +54,16 @@ struct Findings {
     assembler: Assembler,
     problems: [u64; Problem::ALL.len()],
     advice: Vec<(ConnectionId, Advice)>,
+    /// Exchanges seen in part and left to the kernel to count.
+    left: u64,
 }
 
 impl flow::Sink for Findings {
     fn exchange(&mut self, exchange: Exchange, connection: &Connection) {
+        if exchange.undelivered {
+            self.left += 1;
+            return;
+        }
         self.assembler.take(connection.open.clone(), exchange);
     }
 
@@ -76,6 +85,10 @@ pub struct Figures {
     pub events: u64,
     /// Spans finished.
     pub spans: u64,
+    /// Exchanges that lost a record and were counted by the kernel.
+    pub undelivered: u64,
+    /// Those of them that were seen in part.
+    pub seen_in_part: u64,
     /// Problems of parsers, in the order of [`Problem::ALL`].
     pub problems: [u64; Problem::ALL.len()],
     /// Connections.
@@ -98,7 +111,12 @@ impl Pipeline {
     pub fn new(limits: flow::Limits, assembler: Assembler, outputs: Outputs) -> Self {
         Self {
             flows: Flows::new(limits),
-            findings: Findings { assembler, problems: [0; Problem::ALL.len()], advice: Vec::new() },
+            findings: Findings {
+                assembler,
+                problems: [0; Problem::ALL.len()],
+                advice: Vec::new(),
+                left: 0,
+            },
             spans: Vec::new(),
             outputs,
             expired_ns: 0,
@@ -106,6 +124,7 @@ impl Pipeline {
             finished: 0,
             sheds_spans: false,
             spans_shed: 0,
+            undelivered: 0,
         }
     }
 
@@ -140,6 +159,34 @@ impl Pipeline {
         }
         self.findings.assembler.settle(now, clock, identify, &mut self.spans);
         self.hand_out();
+    }
+
+    /// Takes in what the kernel counted because records were lost.
+    pub fn undelivered(
+        &mut self,
+        counts: &[(UndeliveredKey, Undelivered)],
+        now: MonoNs,
+        clock: &Clock,
+        identify: &mut dyn Identify,
+    ) {
+        if counts.is_empty() {
+            return;
+        }
+        let now = clock.unix_nano(now);
+        let mut store = self.outputs.store.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, lost) in counts {
+            let process = ProcessKey { pid: key.tgid, start_ns: key.process_start_ns };
+            let Some(Identified { process, .. }) = identify.identify(process) else { continue };
+            self.undelivered += lost.count;
+            undelivered::calls(&process, key, lost, |calls| store.record_undelivered(calls, now));
+        }
+    }
+
+    /// Where connections stand that fell silent after a loss.
+    pub fn stands(&mut self, standings: &[(ConnectionId, Standing)]) {
+        for (connection, standing) in standings {
+            self.flows.stands(*connection, *standing);
+        }
     }
 
     /// Gives out all that is held back: nothing more comes.
@@ -185,6 +232,8 @@ impl Pipeline {
         Figures {
             events: self.events,
             spans: self.finished,
+            undelivered: self.undelivered,
+            seen_in_part: self.findings.left,
             problems: self.findings.problems,
             flows: *self.flows.stats(),
             connections: self.flows.len(),

@@ -18,6 +18,7 @@ use crate::probe::load::{self, LoadError, LoadOptions};
 use crate::protocol;
 use crate::span::assemble::Assembler;
 use crate::span::route::{RouteLimits, Routes, Unmatched};
+use crate::watch::pause::Pause;
 use crate::watch::{Parts, Recording, Watch, WatchError};
 
 /// Why a watch could not begin.
@@ -87,6 +88,7 @@ pub fn start(
             return_after: limits.return_after.0,
         },
         recording: wishes.recording,
+        pause: Pause::from_environment().map_err(WatchError::from)?,
     })?)
 }
 

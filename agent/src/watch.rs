@@ -3,6 +3,9 @@
 //! One thread does everything between ring and span, so no stage needs a lock; what others want to
 //! know is published once per round.
 
+mod lost;
+pub mod pause;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -24,6 +27,8 @@ use crate::probe::memory::MapMemory;
 use crate::probe::reader::Reader;
 use crate::probe::{Backend, Probes};
 use crate::span::route::Routes;
+use lost::{Found, Lost};
+use pause::{Pause, PauseError};
 
 /// Where a recording goes.
 pub type Recording = Writer<Box<dyn std::io::Write + Send>>;
@@ -46,6 +51,8 @@ pub struct Parts {
     pub budget: Budget,
     /// Where the event stream is recorded, if it is.
     pub recording: Option<Recording>,
+    /// Stops the reader for a while, for tests.
+    pub pause: Option<Pause>,
 }
 
 /// What is known of a running watch.
@@ -103,6 +110,9 @@ pub enum WatchError {
     /// The kernel's table of processes cannot be written.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// The switch that stops the reader.
+    #[error(transparent)]
+    Pause(#[from] PauseError),
     /// The thread cannot be made.
     #[error("no thread can be made: {0}")]
     Thread(std::io::Error),
@@ -126,6 +136,7 @@ impl Watch {
             meter_pause,
             budget,
             recording,
+            pause,
             ..
         } = parts;
         let reader = Reader::try_new(std::mem::take(&mut probes.rings))?;
@@ -149,6 +160,8 @@ impl Watch {
             pipeline,
             identities,
             recording,
+            pause,
+            lost: Lost::default(),
             meter: Meter::new(meter_pause),
             gauge: Gauge::new(),
             governor: Governor::new(budget),
@@ -206,6 +219,8 @@ struct Rounds {
     pipeline: Pipeline,
     identities: Live,
     recording: Option<Recording>,
+    pause: Option<Pause>,
+    lost: Lost,
     meter: Meter,
     gauge: Gauge,
     governor: Governor,
@@ -221,6 +236,9 @@ const MAINTAIN_EVERY_NS: u64 = 1_000_000_000;
 impl Rounds {
     fn run(mut self, stop: &AtomicBool, interval: Duration) -> Result<(), WatchError> {
         while !stop.load(Ordering::Acquire) {
+            if let Some(pause) = &self.pause {
+                pause.take(stop);
+            }
             let taken = self.round()?;
             if taken < crate::probe::reader::RUN {
                 self.reader.wait(interval);
@@ -231,6 +249,9 @@ impl Rounds {
         self.publish(true);
         self.probes.detach();
         while self.round()? > 0 {}
+        let Self { lost, probes, pipeline, .. } = &mut self;
+        let found = lost.last_look(probes, pipeline, Clock::monotonic_now());
+        self.take_in(&found)?;
         self.pipeline.finish(Clock::monotonic_now(), &self.clock, &mut self.identities);
         self.record_identities()?;
         self.publish(false);
@@ -269,6 +290,10 @@ impl Rounds {
             self.clock = Clock::read();
             self.identities.expire(now);
             let counts = self.probes.counters.read();
+            let is_drained = taken < crate::probe::reader::RUN;
+            let Self { lost, probes, pipeline, .. } = self;
+            let found = lost.look(probes, pipeline, &counts, now, is_drained);
+            self.take_in(&found)?;
             self.probes.control.sweep(&counts, now);
             self.take_over();
             self.govern();
@@ -277,6 +302,19 @@ impl Rounds {
             self.publish(maintain);
         }
         Ok(taken)
+    }
+
+    /// Takes in what was found of losses.
+    fn take_in(&mut self, found: &Found) -> Result<(), WatchError> {
+        for close in &found.closes {
+            self.pipeline.event(close);
+            if let Some(recording) = &mut self.recording {
+                recording.write(close)?;
+            }
+        }
+        let now = Clock::monotonic_now();
+        self.pipeline.undelivered(&found.counts, now, &self.clock, &mut self.identities);
+        Ok(())
     }
 
     fn record_identities(&mut self) -> Result<(), WatchError> {

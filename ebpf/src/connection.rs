@@ -3,15 +3,17 @@
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, generated::bpf_ktime_get_ns};
 use vigie_common::{
     counter::Counter,
-    policy::CONNECTION_LAYOUT,
+    exchange::Exchange,
+    policy::connection_layout,
     record::{Class, Direction},
 };
 
 use crate::{
     kernel::read,
-    maps::{CONNECTIONS, NEXT_CONNECTION, SCRATCH, count},
+    maps::{CONNECTIONS, count},
     params::{offset, setting},
-    segment, socket,
+    segment::{self, Work},
+    socket,
 };
 
 /// One direction of a connection.
@@ -52,14 +54,20 @@ pub(crate) struct Connection {
     /// Whether both directions were at their first byte when it was first seen.
     pub(crate) from_start: u8,
     pub(crate) family: u16,
-    pub(crate) reserved: u16,
+    /// Whether a record of it reached the ring.
+    pub(crate) heard: u8,
+    pub(crate) reserved: u8,
     /// TCP sequence number up to which received bytes were handled; 0 before the first.
     pub(crate) sequence: u32,
+    pub(crate) reserved2: u32,
+    pub(crate) exchange: Exchange,
 }
 
 const _: () = assert!(
-    size_of::<Connection>() == CONNECTION_LAYOUT.0
-        && core::mem::offset_of!(Connection, last_ns) == CONNECTION_LAYOUT.1
+    size_of::<Connection>() == connection_layout::SIZE
+        && core::mem::offset_of!(Connection, id) == 0
+        && core::mem::offset_of!(Connection, last_ns) == connection_layout::LAST_NS
+        && core::mem::offset_of!(Connection, exchange) == connection_layout::EXCHANGE
 );
 
 pub(crate) const AF_UNIX: u16 = 1;
@@ -112,28 +120,31 @@ pub(crate) fn known(sock: u64) -> Option<&'static mut Connection> {
 /// The connection of a socket, made when it is seen for the first time. `length` bytes went by in
 /// `direction` just now and are not in its positions yet.
 #[inline(always)]
-pub(crate) fn of(sock: u64, direction: Direction, length: u64) -> Option<&'static mut Connection> {
-    if let Some(known) = known(sock) {
+pub(crate) fn of(
+    work: &mut Work,
+    direction: Direction,
+    length: u64,
+) -> Option<&'static mut Connection> {
+    if let Some(known) = known(work.sock) {
         return Some(known);
     }
-    first_sight(sock, direction, length)
+    first_sight(work, direction, length)
 }
 
 #[inline(never)]
-fn first_sight(sock: u64, direction: Direction, length: u64) -> Option<&'static mut Connection> {
+fn first_sight(
+    work: &mut Work,
+    direction: Direction,
+    length: u64,
+) -> Option<&'static mut Connection> {
+    let sock = work.sock;
     let family: u16 = read(sock, offset!(sock_family))?;
-    if !may_be_of_interest(sock, family) {
+    if !may_be_of_interest(sock, family, work.slot) {
         return None;
     }
-    let scratch = SCRATCH.get_ptr_mut(0)?;
-    // SAFETY: the scratch belongs to this CPU, and every field is plain data.
-    let new = unsafe { &mut *scratch };
-    let counter = NEXT_CONNECTION.get_ptr_mut(0)?;
-    // SAFETY: the slot belongs to this CPU.
-    let number = unsafe {
-        *counter += 1;
-        *counter
-    };
+    work.numbered += 1;
+    let number = work.numbered << 2 | work.slot & 3;
+    let new = &mut work.new;
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     new.id = number << 12 | u64::from(cpu & 0xfff);
@@ -149,9 +160,12 @@ fn first_sight(sock: u64, direction: Direction, length: u64) -> Option<&'static 
     // Of a unix socket nothing tells how much went by before; the bytes themselves must do.
     new.from_start = u8::from(family != AF_UNIX && at_start(sock, direction, length));
     new.family = family;
+    new.heard = 0;
     new.reserved = 0;
     new.class = Class::Unknown as u8;
     new.sequence = 0;
+    new.reserved2 = 0;
+    new.exchange = NO_EXCHANGE;
     #[expect(
         clippy::needless_borrows_for_generic_args,
         reason = "by value it would be copied to the stack, which has 512 bytes"
@@ -193,19 +207,36 @@ pub(crate) fn catch_up(connection: &mut Connection, sock: u64, total: u64) {
 
 const ZERO: Half = Half { position: 0, pending: 0, pending_ns: 0, pending_length: 0, budget: 0 };
 
+/// Before the first request.
+const NO_EXCHANGE: Exchange = Exchange {
+    start_ns: 0,
+    process_start_ns: 0,
+    request: 0,
+    response: [0; 2],
+    number: 0,
+    lost_before: 0,
+    tgid: 0,
+    status: 0,
+    flags: 0,
+    request_length: 0,
+    response_length: 0,
+    class: 0,
+    reserved: [0; 6],
+};
+
 /// Whether a socket that is not known gets an entry.
 ///
 /// Only what leaves the table again by itself does: TCP, whose end is reported, and unix stream
 /// sockets on which a message begins that may be of a known protocol. Everything else (datagrams,
 /// netlink, a database's unix socket) is looked at again at its next call.
 #[inline(always)]
-fn may_be_of_interest(sock: u64, family: u16) -> bool {
+fn may_be_of_interest(sock: u64, family: u16, slot: u64) -> bool {
     if read::<u16>(sock, offset!(sock_type)) != Some(SOCK_STREAM) {
         return false;
     }
     match family {
         AF_INET | AF_INET6 => read::<u16>(sock, offset!(sock_protocol)) == Some(IPPROTO_TCP),
-        AF_UNIX => segment::may_begin_message(),
+        AF_UNIX => segment::may_begin_message(slot),
         _ => false,
     }
 }

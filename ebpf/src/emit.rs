@@ -16,9 +16,10 @@ use vigie_common::{
 };
 
 use crate::{
+    exchange,
     maps::{RING0, RING1, RING2, RING3, count},
     params::setting,
-    segment,
+    segment::{self, Work},
 };
 
 /// Bytes above the mark within which a record wakes the reader.
@@ -80,17 +81,17 @@ struct Sized<const N: usize> {
 /// A global function in the verifier's sense (see [`crate::segment::vigie_moved`]).
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_emit(source: u64, length: u64) -> u64 {
-    let Some(work) = segment::work() else { return 0 };
-    let (header, length) = (&mut work.header, length as u32);
+pub extern "C" fn vigie_emit(slot: u64, source: u64, length: u64) -> u64 {
+    let Some(work) = segment::work(slot) else { return 0 };
+    let length = length as u32;
     let there_was_room = if length <= 64 {
-        sized::<64>(header, source, length)
+        sized::<64>(work, source, length)
     } else if length <= 256 {
-        sized::<256>(header, source, length)
+        sized::<256>(work, source, length)
     } else if length <= 1024 {
-        sized::<1024>(header, source, length)
+        sized::<1024>(work, source, length)
     } else {
-        sized::<4096>(header, source, length)
+        sized::<4096>(work, source, length)
     };
     u64::from(there_was_room)
 }
@@ -107,9 +108,9 @@ pub(crate) const GATHERED_ENTRIES: u64 = 8;
 /// there was room.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_gather() -> u64 {
-    segment::vigie_pieces();
-    let Some(work) = segment::work() else { return 0 };
+pub extern "C" fn vigie_gather(slot: u64) -> u64 {
+    segment::vigie_pieces(slot);
+    let Some(work) = segment::work(slot) else { return 0 };
     let ring = ring_of(work.header.connection);
     // SAFETY: `ring` is a ring.
     let record =
@@ -144,6 +145,8 @@ pub extern "C" fn vigie_gather() -> u64 {
         count(Counter::LostUserMemory, 1);
     }
     work.header.head = copied;
+    // SAFETY: the payload has at least 16 bytes; what was not written is not looked at.
+    look(work, unsafe { (&raw const (*record).payload).cast::<[u64; 2]>().read_unaligned() });
     count(Counter::BytesCopied, u64::from(copied));
     // SAFETY: the record is reserved and large enough.
     unsafe { core::ptr::copy_nonoverlapping(&raw const work.header, &raw mut (*record).header, 1) };
@@ -170,9 +173,27 @@ pub(crate) fn clamp<const N: usize>(length: u32) -> u32 {
     clamped as u32
 }
 
+/// Notes the first bytes of a call, which begin the payload of its first record. A status line in
+/// the middle of a turn begins the next exchange.
 #[inline(always)]
-fn sized<const N: usize>(header: &mut Data, source: u64, length: u32) -> bool {
-    let ring = ring_of(header.connection);
+fn look(work: &mut Work, bytes: [u64; 2]) {
+    if work.seen_length != 0 || work.header.head == 0 {
+        return;
+    }
+    work.seen = bytes;
+    work.seen_length = work.header.head.min(16);
+    if work.responded != 0 && exchange::begins_final(bytes, work.seen_length) {
+        work.another_response = 1;
+        let header = &mut work.header;
+        header.exchange += 1;
+        header.lost_before += u32::from(header.flags & data_flags::EXCHANGE_LOST != 0);
+        header.flags &= !data_flags::EXCHANGE_LOST;
+    }
+}
+
+#[inline(always)]
+fn sized<const N: usize>(work: &mut Work, source: u64, length: u32) -> bool {
+    let ring = ring_of(work.header.connection);
     // SAFETY: `ring` is a ring.
     let record = unsafe { bpf_ringbuf_reserve(ring, size_of::<Sized<N>>() as u64, 0) };
     if record.is_null() {
@@ -191,16 +212,20 @@ fn sized<const N: usize>(header: &mut Data, source: u64, length: u32) -> bool {
             )
         };
         if result != 0 {
-            header.flags |= data_flags::UNREADABLE;
-            header.head = 0;
-            header.tail = 0;
+            work.header.flags |= data_flags::UNREADABLE;
+            work.header.head = 0;
+            work.header.tail = 0;
             count(Counter::LostUserMemory, 1);
         } else {
             count(Counter::BytesCopied, u64::from(length));
+            // SAFETY: as in `vigie_gather`.
+            look(work, unsafe {
+                (&raw const (*record).payload).cast::<[u64; 2]>().read_unaligned()
+            });
         }
     }
     // SAFETY: the record is reserved and large enough.
-    unsafe { core::ptr::copy_nonoverlapping(header, &raw mut (*record).header, 1) };
+    unsafe { core::ptr::copy_nonoverlapping(&raw const work.header, &raw mut (*record).header, 1) };
     submit(ring, record.cast(), false);
     count(Counter::Records, 1);
     true

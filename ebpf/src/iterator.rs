@@ -21,8 +21,8 @@ const MAX_BACK: u64 = 64;
 /// unread.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_iterator() -> u64 {
-    let Some(work) = segment::work() else { return 0 };
+pub extern "C" fn vigie_iterator(slot: u64) -> u64 {
+    let Some(work) = segment::work(slot) else { return 0 };
     work.source = match behind(work.message, work.total) {
         Some(source) => source,
         None => {

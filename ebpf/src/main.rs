@@ -10,6 +10,7 @@
 //! - [`entered`]: when the write of a thread began
 //! - [`iterator`]: the user memory behind a kernel's iterator
 //! - [`segment`]: the user memory that a call read or wrote
+//! - [`exchange`]: where requests and responses begin, and counting those that lost records
 //! - [`emit`]: records into the rings
 //! - [`kernel`], [`maps`], [`params`]: reading the kernel, the maps, the read-only global
 #![no_std]
@@ -21,6 +22,7 @@ mod classify;
 mod connection;
 mod emit;
 mod entered;
+mod exchange;
 mod iterator;
 mod kernel;
 mod maps;

@@ -6,14 +6,16 @@ use aya_ebpf::{
 };
 use vigie_common::{
     counter::Counter,
-    policy::{HINT_SLOTS, Hint, ProcessEntry, Tuning},
+    exchange::{UNDELIVERED_KEYS, Undelivered},
+    policy::{HINT_SLOTS, Hint, MAX_CLOSES, MAX_SETTLED, ProcessEntry, Tuning},
+    record::Close,
 };
 
 use crate::{
     connection::Connection,
     entered::{self, Entered},
     probes::socket::{IN_FLIGHT_CALLS, InFlight, SERIES_SLOTS, Series},
-    segment::Work,
+    segment::{SLOTS, Work},
 };
 
 /// By [`Counter`].
@@ -39,14 +41,6 @@ pub(crate) static TUNING: Array<Tuning> = Array::with_max_entries(1, 0);
 /// Times of entry of calls that write.
 #[map]
 pub(crate) static ENTERED: Array<Entered> = Array::with_max_entries(entered::SLOTS, 0);
-
-/// Connections and records are numbered per CPU.
-#[map]
-pub(crate) static NEXT_CONNECTION: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
-
-/// Where a new [`Connection`] is put together, too large for the stack.
-#[map]
-pub(crate) static SCRATCH: PerCpuArray<Connection> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static RING0: RingBuf = RingBuf::with_byte_size(4096, 0);
@@ -96,6 +90,23 @@ pub(crate) static IN_FLIGHT: HashMap<u64, InFlight> = HashMap::with_max_entries(
 #[map]
 pub(crate) static SERIES: Array<Series> = Array::with_max_entries(SERIES_SLOTS, 0);
 
-/// The state of the call that this CPU handles.
+/// States of the calls that this CPU handles.
 #[map]
-pub(crate) static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(SLOTS, 0);
+
+/// Exchanges that lost a record, by [`UndeliveredKey`](vigie_common::exchange::UndeliveredKey).
+#[map]
+pub(crate) static UNDELIVERED: HashMap<[u64; 2], Undelivered> =
+    HashMap::with_max_entries(UNDELIVERED_KEYS, 0);
+
+/// What a new entry of [`UNDELIVERED`] is made from, too large for the stack. Never written.
+#[map]
+pub(crate) static NOTHING: Array<Undelivered> = Array::with_max_entries(1, 0);
+
+/// Connection to the number of the exchange that user space counted, as the connection fell silent.
+#[map]
+pub(crate) static SETTLED: HashMap<u64, u32> = HashMap::with_max_entries(MAX_SETTLED, 0);
+
+/// Ends of connections for which the ring had no room, by connection.
+#[map]
+pub(crate) static CLOSES: HashMap<u64, Close> = HashMap::with_max_entries(MAX_CLOSES, 0);

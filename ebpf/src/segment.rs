@@ -9,14 +9,15 @@
 use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_probe_read_user};
 use vigie_common::{
     counter::Counter,
-    policy::{HINT_SLOTS, Tuning, needs},
+    exchange::exchange_flags,
+    policy::{Tuning, hint_slot, needs},
     record::{Class, Data, Direction, Kind, MAX_PAYLOAD, TAIL_BYTES, data_flags},
 };
 
 use crate::{
     classify::{ENCRYPTED, REQUEST, RESPONSE, UNDECIDED, vigie_classify},
     connection::{self, Connection},
-    emit,
+    emit, exchange,
     kernel::{read, read_user},
     maps::{HINTS, TUNING, WORK, count, need},
     params::setting,
@@ -98,8 +99,7 @@ pub(crate) struct Caller {
 ///
 /// It is kept in a per-CPU map and not on the stack, so that the verifier knows no value in it:
 /// every round of the copy loop then looks the same to it, and it is done after a few thousand
-/// instructions instead of a million. The system call tracepoints run with preemption off, so
-/// nobody else on this CPU uses it in between; other hooks may not, and [`take`] it.
+/// instructions instead of a million. Who uses one [`take`]s it.
 #[repr(C)]
 pub(crate) struct Work {
     pub(crate) caller: Caller,
@@ -125,13 +125,26 @@ pub(crate) struct Work {
     skipped_end: u64,
     skipped_last: u64,
     /// Records that found no room.
-    failed: u64,
+    pub(crate) failed: u64,
     /// Bases and lengths of the first iovec entries.
     pub(crate) pieces: [[u64; 2]; emit::GATHERED_ENTRIES as usize],
     /// First bytes of the call, and how many they are.
-    first: u64,
-    first_length: u32,
-    reserved: u32,
+    pub(crate) first: u64,
+    pub(crate) first_length: u32,
+    /// How many there are in `seen`.
+    pub(crate) seen_length: u32,
+    /// First bytes of the call as its first record has them.
+    pub(crate) seen: [u64; 2],
+    /// Whether the bytes follow the head of a final response: a status line begins another.
+    pub(crate) responded: u32,
+    /// Whether one was there.
+    pub(crate) another_response: u32,
+    /// Where a new connection is put together, too large for the stack.
+    pub(crate) new: Connection,
+    /// Connections that were numbered with this state.
+    pub(crate) numbered: u64,
+    /// Index of this state.
+    pub(crate) slot: u64,
     /// Calls that use this state: see [`take`].
     users: u64,
 }
@@ -144,29 +157,39 @@ impl Work {
     }
 }
 
-/// The state of this CPU.
+/// States of each CPU.
+pub(crate) const SLOTS: u32 = 4;
+
+/// A state of this CPU.
 #[inline(always)]
-pub(crate) fn work() -> Option<&'static mut Work> {
-    let work = WORK.get_ptr_mut(0)?;
+pub(crate) fn work(slot: u64) -> Option<&'static mut Work> {
+    let work = WORK.get_ptr_mut(slot as u32)?;
     // SAFETY: see `Work`.
     Some(unsafe { &mut *work })
 }
 
-/// The state of this CPU for a hook that may be preempted by another thread's. When that is in the
-/// middle of a call itself, this call is lost, and counted.
+/// Takes a state of this CPU for a call. A thread may be preempted in the middle of a program (by
+/// 7.2 on any hook), and then another's call comes on the same CPU: there are a few states. When all
+/// are in use the call is lost, and counted.
 #[inline(always)]
 pub(crate) fn take() -> Option<&'static mut Work> {
-    let work = work()?;
-    // The addition is one instruction, and its result is not taken from it (which 5.10 cannot): a
-    // thread that comes in between finds more than itself, and has gone when this one goes on.
-    add(&raw mut work.users, 1);
-    // SAFETY: the field is valid; a plain read of what only this CPU writes.
-    if unsafe { (&raw const work.users).read_volatile() } != 1 {
+    let mut slot = 0;
+    while slot < SLOTS {
+        let work = work(slot.into())?;
+        // The addition is one instruction, and its result is not taken from it (which 5.10 cannot):
+        // a thread that comes in between finds more than itself, and has given up its claim when
+        // this one goes on.
+        add(&raw mut work.users, 1);
+        // SAFETY: the field is valid; a plain read of what only this CPU writes.
+        if unsafe { (&raw const work.users).read_volatile() } == 1 {
+            work.slot = slot.into();
+            return Some(work);
+        }
         work.give();
-        count(Counter::LostScratchBusy, 1);
-        return None;
+        slot += 1;
     }
-    Some(work)
+    count(Counter::LostScratchBusy, 1);
+    None
 }
 
 /// Adds to a word in one instruction. `core`'s atomics for this target have loads and stores only.
@@ -191,12 +214,12 @@ fn add(word: *mut u64, amount: u64) {
 /// pointer becomes a number, too.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_moved(sent: u64) -> u64 {
-    let Some(work) = work() else { return 0 };
+pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
     let sock = work.sock;
     let direction = if sent == 0 { Direction::Received } else { Direction::Sent };
     let total = work.total;
-    let Some(connection) = connection::of(sock, direction, total) else { return 0 };
+    let Some(connection) = connection::of(work, direction, total) else { return 0 };
     if !connection.is_interesting() {
         return 0;
     }
@@ -206,6 +229,7 @@ pub extern "C" fn vigie_moved(sent: u64) -> u64 {
     let mark = direction as u8 + 1;
     let turn = connection.last_direction != mark;
     connection.last_direction = mark;
+    let last_ns = connection.last_ns;
     connection.last_ns = work.caller.exit_ns;
     if !connection.is_http1() && !undecided(connection, work, direction, turn) {
         connection.half(direction).position += total;
@@ -220,6 +244,7 @@ pub extern "C" fn vigie_moved(sent: u64) -> u64 {
     if connection.announced == 0 && !shed {
         announce(connection, &work.caller, sock);
     }
+    let unannounced = u64::from(connection.announced == 0);
     let class = connection.class;
     let is_request = (class == Class::Http1Server as u8) == (direction as u8 == 0);
     let full = if is_request {
@@ -228,7 +253,24 @@ pub extern "C" fn vigie_moved(sent: u64) -> u64 {
         at_most(setting!(response_bytes), tuning.response_bytes)
     };
     let hint = hint(connection.id, direction);
+    let half = connection.half(direction);
+    let (pending, pending_length) = (half.pending, half.pending_length);
+    if is_request {
+        exchange::before_request(connection, work, turn || pending_length > 0, last_ns);
+    }
     prepare(work, connection, direction, turn);
+    work.failed = unannounced;
+    work.seen_length = 0;
+    work.another_response = 0;
+    work.responded =
+        u32::from(!is_request && connection.exchange.flags & exchange_flags::RESPONSE != 0);
+    if pending_length > 0 {
+        if is_request {
+            exchange::take_request(&mut connection.exchange, pending, pending_length);
+        } else {
+            exchange::take_response(&mut connection.exchange, [pending, 0], pending_length);
+        }
+    }
     let half = connection.half(direction);
     // With bytes pending, the turn's first call was too short to tell what the connection is.
     if turn
@@ -245,16 +287,17 @@ pub extern "C" fn vigie_moved(sent: u64) -> u64 {
     if shed {
         half.pending_length = 0;
         count(Counter::LostShed, 1);
-        connection.lost += 1;
-        return 0;
+        work.failed += 1;
+    } else {
+        if half.pending_length > 0 {
+            carry(work, half);
+        }
+        let before = work.budget;
+        vigie_copy(slot);
+        half.budget = half.budget.saturating_sub(before.wrapping_sub(work.budget) as u32);
     }
-    if half.pending_length > 0 {
-        carry(work, half);
-    }
-    let before = work.budget;
-    vigie_copy();
-    half.budget = half.budget.saturating_sub(before.wrapping_sub(work.budget) as u32);
     connection.lost += work.failed as u32;
+    exchange::after(connection, work, is_request, last_ns);
     0
 }
 
@@ -267,6 +310,11 @@ fn prepare(work: &mut Work, connection: &Connection, direction: Direction, turn:
     header.direction = direction as u8;
     header.class = connection.class;
     header.flags = if turn { data_flags::TURN } else { 0 };
+    if connection.exchange.flags & exchange_flags::LOST != 0 {
+        header.flags |= data_flags::EXCHANGE_LOST;
+    }
+    header.exchange = connection.exchange.number;
+    header.lost_before = connection.exchange.lost_before;
     header.error = 0;
     header.connection = connection.id;
     header.enter_ns = work.caller.enter_ns;
@@ -284,8 +332,8 @@ fn prepare(work: &mut Work, connection: &Connection, direction: Direction, turn:
 /// Copies the bytes of one call as [`Work`] describes it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_copy() -> u64 {
-    let Some(work) = work() else { return 0 };
+pub extern "C" fn vigie_copy(slot: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
     let entries = work.source.entries;
     work.remaining = work.total;
     work.entry = 0;
@@ -303,7 +351,7 @@ pub extern "C" fn vigie_copy() -> u64 {
     work.skipped_end = 0;
     work.skipped_last = 0;
     let mut round = 0;
-    while round < MAX_ROUNDS && vigie_round() != 0 {
+    while round < MAX_ROUNDS && vigie_round(slot) != 0 {
         round += 1;
     }
     rest(work);
@@ -315,8 +363,8 @@ pub extern "C" fn vigie_copy() -> u64 {
 /// once for each round.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_round() -> u64 {
-    let Some(work) = work() else { return 0 };
+pub extern "C" fn vigie_round(slot: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
     if work.remaining == 0 {
         return 0;
     }
@@ -347,8 +395,8 @@ pub extern "C" fn vigie_round() -> u64 {
 /// are empty.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_pieces() -> u64 {
-    let Some(work) = work() else { return 0 };
+pub extern "C" fn vigie_pieces(slot: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
     let mut entry = 0;
     while entry < work.pieces.len() {
         let exists = (entry as u64) < work.source.entries;
@@ -366,7 +414,7 @@ fn gathered(work: &mut Work) {
     work.header.head = 0;
     work.header.tail = 0;
     work.header.flags |= data_flags::LAST_SLICE;
-    if emit::vigie_gather() == 0 {
+    if emit::vigie_gather(work.slot) == 0 {
         work.failed += 1;
     }
     work.budget -= work.total;
@@ -382,7 +430,7 @@ fn slice(work: &mut Work) {
     if take == work.remaining {
         work.header.flags |= data_flags::LAST_SLICE;
     }
-    if emit::vigie_emit(work.base, take) == 0 {
+    if emit::vigie_emit(work.slot, work.base, take) == 0 {
         work.failed += 1;
         work.header.lost += 1;
     }
@@ -412,7 +460,7 @@ fn rest(work: &mut Work) {
         work.header.head = 0;
         work.header.tail = tail as u32;
         work.header.flags |= data_flags::LAST_SLICE;
-        if emit::vigie_emit(work.skipped_end.wrapping_sub(tail), tail) == 0 {
+        if emit::vigie_emit(work.slot, work.skipped_end.wrapping_sub(tail), tail) == 0 {
             work.failed += 1;
         }
     }
@@ -462,7 +510,7 @@ fn undecided(connection: &mut Connection, work: &Work, direction: Direction, tur
         // In the middle of a turn that began with something else.
         return false;
     }
-    vigie_first_bytes();
+    vigie_first_bytes(work.slot);
     let (bytes, length) = (work.first, work.first_length);
     let had = half.pending_length.min(8);
     let bytes = if had >= 8 { half.pending } else { half.pending | bytes << (had * 8) };
@@ -501,8 +549,8 @@ fn undecided(connection: &mut Connection, work: &Work, direction: Direction, tur
 /// head that was put together from small iovec entries is followed over the first four.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_first_bytes() -> u64 {
-    let Some(work) = work() else { return 0 };
+pub extern "C" fn vigie_first_bytes(slot: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
     let Source { address, entries, .. } = work.source;
     work.first = 0;
     work.first_length = 0;
@@ -532,6 +580,44 @@ pub extern "C" fn vigie_first_bytes() -> u64 {
     0
 }
 
+/// Puts up to 16 first bytes of a call, and how many they are, into [`Work`]: those of a record that
+/// found no room. Of several buffers only the first that is not empty is looked at.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_seen(slot: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
+    let Source { address, entries, .. } = work.source;
+    let (mut base, mut length) = (address, work.total);
+    if entries == Source::NONE {
+        return 0;
+    }
+    if entries != Source::BUFFER {
+        length = 0;
+        let mut entry = 0u64;
+        while entry < 4 {
+            if entry >= entries || length > 0 {
+                break;
+            }
+            let Some(vector) = work.source.entry(entry) else { return 0 };
+            (base, length) = (vector[0], vector[1].min(work.total));
+            entry += 1;
+        }
+    }
+    let length = emit::clamp::<16>(length.min(16) as u32);
+    if length == 0 {
+        return 0;
+    }
+    work.seen = [0; 2];
+    // SAFETY: at most 16 bytes are written into 16.
+    let result = unsafe {
+        bpf_probe_read_user((&raw mut work.seen).cast(), length, base as usize as *const _)
+    };
+    if result == 0 {
+        work.seen_length = length;
+    }
+    0
+}
+
 /// At most `wanted` (1 to 8) of the `available` bytes at `address`.
 #[inline(always)]
 fn few_bytes(address: u64, available: u64, wanted: u32) -> (u64, u32) {
@@ -553,15 +639,15 @@ fn few_bytes(address: u64, available: u64, wanted: u32) -> (u64, u32) {
 /// Whether a call's bytes begin with the head of a message.
 #[inline(always)]
 fn begins_message(work: &mut Work) -> bool {
-    vigie_first_bytes();
+    vigie_first_bytes(work.slot);
     work.first_length == 8 && matches!(vigie_classify(work.first, 8), REQUEST | RESPONSE)
 }
 
 /// Whether the call in [`Work`] may be the beginning of a message of a known protocol.
 #[inline(always)]
-pub(crate) fn may_begin_message() -> bool {
-    vigie_first_bytes();
-    let Some(work) = work() else { return false };
+pub(crate) fn may_begin_message(slot: u64) -> bool {
+    vigie_first_bytes(slot);
+    let Some(work) = work(slot) else { return false };
     work.first_length > 0
         && matches!(
             vigie_classify(work.first, u64::from(work.first_length)),
@@ -572,7 +658,7 @@ pub(crate) fn may_begin_message() -> bool {
 /// Position below which bytes need not be copied; `u64::MAX` when none need be any more.
 #[inline(always)]
 fn hint(id: u64, direction: Direction) -> u64 {
-    let Some(slot) = HINTS.get((id as u32) & (HINT_SLOTS - 1)) else { return 0 };
+    let Some(slot) = HINTS.get(hint_slot(id)) else { return 0 };
     if slot.connection != id {
         return 0;
     }
@@ -603,6 +689,7 @@ fn at_most(setting: u32, limit: u32) -> u32 {
 fn announce(connection: &mut Connection, caller: &Caller, sock: u64) {
     if probes::open::emit(connection, caller, sock) {
         connection.announced = 1;
+        connection.heard = 1;
         if connection.family == connection::AF_UNIX {
             need(needs::UNIX_CLOSE);
         }
@@ -622,11 +709,11 @@ pub(crate) fn ended(work: &mut Work, sock: u64, direction: Direction, error: u8)
         return;
     }
     prepare(work, connection, direction, false);
-    work.header.flags = data_flags::LAST_SLICE
+    work.header.flags |= data_flags::LAST_SLICE
         | if error == 0 { data_flags::END_OF_STREAM } else { data_flags::ERROR };
     work.header.error = error;
     work.header.position = connection.half(direction).position;
-    if emit::vigie_emit(0, 0) == 0 {
+    if emit::vigie_emit(work.slot, 0, 0) == 0 {
         connection.lost += 1;
     }
 }

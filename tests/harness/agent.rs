@@ -148,6 +148,11 @@ impl Agent {
             .with_context(|| format!("no `{word}` after SIGHUP{}", self.process.said()))
     }
 
+    /// Stops its reader for as long as `VIGIE_DEBUG_STOP_READER` in its environment says.
+    pub fn stop_reader(&self) -> Result<()> {
+        self.process.user_signal()
+    }
+
     /// What the metrics endpoint says now.
     pub fn metrics(&self) -> Result<Samples> {
         let (status, body) = http::get(self.address, "/metrics").context("GET /metrics")?;

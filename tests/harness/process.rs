@@ -152,6 +152,11 @@ impl Process {
         kill_process(self.group, Signal::HUP).with_context(|| format!("SIGHUP to {}", self.name))
     }
 
+    /// Sends SIGUSR1 to the process, not to its group.
+    pub fn user_signal(&self) -> Result<()> {
+        kill_process(self.group, Signal::USR1).with_context(|| format!("SIGUSR1 to {}", self.name))
+    }
+
     /// Sends SIGTERM to the process, not to its group, and waits.
     pub fn terminate(self, limit: Duration) -> Result<Ended> {
         kill_process(self.group, Signal::TERM)

@@ -155,10 +155,10 @@ fn relevant(
 }
 
 /// Kubernetes sets variables such as `VIGIE_SERVICE_HOST` and `VIGIE_PORT_9464_TCP` in every pod
-/// when there is a service of that name; nobody meant them for vigie. `VIGIE_BLESS` is the tests',
-/// and `VIGIE_REFUSE` is no part of the configuration.
+/// when there is a service of that name; nobody meant them for vigie. `VIGIE_BLESS` and the switches
+/// that refuse probes and stop the reader are the tests'.
 fn is_foreign(name: &str) -> bool {
-    ["VIGIE_BLESS", "VIGIE_REFUSE"].contains(&name)
+    ["VIGIE_BLESS", "VIGIE_REFUSE", crate::watch::pause::VARIABLE].contains(&name)
         || name.ends_with("_SERVICE_HOST")
         || name.contains("_SERVICE_PORT")
         || name == "VIGIE_PORT"

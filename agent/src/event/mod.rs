@@ -131,6 +131,26 @@ pub struct Open {
     pub remote: Address,
 }
 
+/// Where a record stands among the exchanges of its connection, and which of them the kernel counts
+/// because a record of theirs was lost (see [`vigie_common::exchange`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Standing {
+    /// Number of the exchange, from 1; 0 before the first request.
+    pub exchange: u32,
+    /// Exchanges before it that lost records.
+    pub lost_before: u32,
+    /// Whether it has lost a record itself.
+    pub lost: bool,
+}
+
+impl Standing {
+    /// Whether it tells nothing, as in recordings that are older than it.
+    fn is_unknown(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Bytes that went over a connection in one system call, or a part of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Data<'a> {
@@ -172,6 +192,9 @@ pub struct Data<'a> {
     /// Records of this connection lost before this one, in all.
     #[serde(default)]
     pub lost: u32,
+    /// The exchange that it belongs to.
+    #[serde(default, skip_serializing_if = "Standing::is_unknown")]
+    pub standing: Standing,
 }
 
 /// Why a connection, or one direction of it, ended.
@@ -203,6 +226,9 @@ pub struct Close {
     pub error: u32,
     /// Records of this connection lost, in all.
     pub lost: u32,
+    /// The last exchange.
+    #[serde(default, skip_serializing_if = "Standing::is_unknown")]
+    pub standing: Standing,
 }
 
 /// A process became another program.

@@ -158,7 +158,7 @@ impl Event<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Class, ConnectionId, Direction, Exit, ProcessKey, Unit};
+    use crate::event::{Class, ConnectionId, Direction, Exit, ProcessKey, Standing, Unit};
 
     fn data(head: &[u8]) -> Event<'_> {
         let process = ProcessKey { pid: 1, start_ns: 2 };
@@ -178,6 +178,7 @@ mod tests {
             end_of_stream: false,
             error: 0,
             lost: 0,
+            standing: Standing::default(),
         })
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::held::Held;
 use super::track::{Pieces, Track};
 use super::{Sink, Stats};
-use crate::event::{Class, Close, CloseReason, ConnectionId, Data, Direction, MonoNs, Open};
+use crate::event::{
+    Class, Close, CloseReason, ConnectionId, Data, Direction, MonoNs, Open, Standing,
+};
 use crate::protocol::http1::Http1;
 use crate::protocol::{self, Advice, End, Exchange, Problem, Role};
 
@@ -54,6 +56,8 @@ pub(super) struct State {
     closed: Option<Closed>,
     /// A call failed because the connection was broken.
     broken: bool,
+    /// The exchange of the record before, where that is told.
+    standing: Standing,
 }
 
 impl State {
@@ -67,6 +71,7 @@ impl State {
             last_ns: time_ns,
             closed: None,
             broken: false,
+            standing: Standing::default(),
         }
     }
 
@@ -101,6 +106,7 @@ impl State {
         if matches!(self.parser, Parser::Done) {
             return;
         }
+        self.stands(data.standing);
         self.decide(data.class, sink);
         let track = match data.direction {
             Direction::Received => &mut self.received,
@@ -117,6 +123,7 @@ impl State {
     /// Takes in the end of the connection or of a direction. True when nothing follows.
     pub(super) fn close(&mut self, close: &Close, stats: &mut Stats, sink: &mut impl Sink) -> bool {
         self.last_ns = self.last_ns.max(close.time_ns);
+        self.stands(close.standing);
         if close.lost > self.connection.lost {
             self.note_lost(close.lost, stats);
             self.missing_at_end(close, stats, sink);
@@ -178,7 +185,9 @@ impl State {
         };
         let Parser::Undecided(held) = &mut self.parser else { return };
         let held = std::mem::take(held);
-        self.parser = Parser::Http1(Box::new(Http1::new(role, self.limits)));
+        let mut http1 = Http1::new(role, self.limits);
+        http1.stands(self.standing);
+        self.parser = Parser::Http1(Box::new(http1));
         self.with_http1(sink, |http1, sink| {
             held.replay(|direction, piece, at| http1.piece(direction, piece, at, sink));
         });
@@ -245,6 +254,41 @@ impl State {
     fn note_missing(&self, bytes: u64, stats: &mut Stats) {
         stats.bytes_lost += bytes;
         stats.gaps += u64::from(bytes > 0 && self.connection.lost == 0);
+    }
+
+    /// Takes note of the exchanges that lost records since the record before, and are counted by
+    /// the kernel. To be called before the bytes are parsed: they may end the exchange before.
+    pub(super) fn stands(&mut self, now: Standing) {
+        let before = std::mem::replace(&mut self.standing, now);
+        let Parser::Http1(http1) = &mut self.parser else { return };
+        http1.stands(now);
+        if now.exchange == before.exchange {
+            if now.lost && !before.lost {
+                http1.is_undelivered(now.exchange);
+            }
+            return;
+        }
+        // Of those between nothing was seen, so all of them lost records; if there are more, the one
+        // before them is the other.
+        let between = now.exchange.saturating_sub(before.exchange).saturating_sub(1);
+        let lost = now
+            .lost_before
+            .saturating_sub(before.lost_before)
+            .saturating_sub(u32::from(before.lost));
+        if lost > between {
+            http1.is_undelivered(before.exchange);
+        }
+        // Only requests that wait can be among them.
+        let waiting = u32::try_from(self.limits.in_flight).unwrap_or(u32::MAX);
+        for step in 1..=lost.min(between).min(waiting) {
+            if !http1.is_waiting() {
+                break;
+            }
+            http1.is_undelivered(before.exchange.saturating_add(step));
+        }
+        if now.lost {
+            http1.is_undelivered(now.exchange);
+        }
     }
 
     /// The last records of a connection were lost: its totals tell how much was in them.

@@ -21,7 +21,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 pub use connection::Connection;
 use connection::State;
 
-use crate::event::{Class, Close, ConnectionId, Data, Event, MonoNs, Open};
+use crate::event::{Class, Close, ConnectionId, Data, Event, MonoNs, Open, Standing};
 use crate::protocol::{self, Advice, Exchange, Problem};
 
 /// Where the findings go.
@@ -148,6 +148,14 @@ impl Flows {
     pub fn flush(&mut self, sink: &mut impl Sink) {
         for state in self.connections.values_mut() {
             state.settle(MonoNs::MAX, sink);
+        }
+    }
+
+    /// The kernel's table tells where a connection stands of which every record was taken in: what
+    /// was lost at its end is known without a further record.
+    pub fn stands(&mut self, connection: ConnectionId, standing: Standing) {
+        if let Some(state) = self.connections.get_mut(&connection) {
+            state.stands(standing);
         }
     }
 

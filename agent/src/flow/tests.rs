@@ -39,6 +39,9 @@ impl Sink for Seen {
         if connection.open.is_none() {
             text.push_str(" (no open)");
         }
+        if exchange.undelivered {
+            text.push_str(" (counted by the kernel)");
+        }
         text.push('\n');
     }
 
@@ -99,6 +102,11 @@ fn mid_stream() {
 #[test]
 fn lost_records() {
     check("lost_records");
+}
+
+#[test]
+fn counted_by_kernel() {
+    check("counted_by_kernel");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use vigie_common::exchange::{Undelivered, class_bounds};
+
 use super::exponential::Exponential;
 
 /// Bounds in nanoseconds that every histogram has: 0, 5 ms … 10 s (telemetry.md; those of the
@@ -99,6 +101,35 @@ impl Durations {
         }
         self.exponential.record(duration_ns);
         bucket
+    }
+
+    /// Adds durations that are known by class only, with their sum and the largest of all so far.
+    ///
+    /// Each counts as one in the middle of its class, at most an eighth away from what it was: that
+    /// is how far a bucket's count and a percentile may be off. Their number, the sum and so the
+    /// mean are exact.
+    pub fn record_classes(&mut self, lost: &Undelivered, bounds: &Bounds) {
+        let earlier_sum_ns = self.sum_ns;
+        let mut number = 0;
+        for (class, &count) in lost.classes.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let (from, to) = class_bounds(class);
+            let middle = (from + (to - from) / 2).min(lost.max_ns);
+            if self.count == 0 {
+                self.buckets.resize(bounds.ns.len() + 1, 0);
+                self.min_ns = from;
+            }
+            self.count += count;
+            number += count;
+            self.min_ns = self.min_ns.min(from);
+            if let Some(bucket) = self.buckets.get_mut(bounds.bucket(middle)) {
+                *bucket += count;
+            }
+            self.exponential.record_many(middle, count);
+        }
+        if number > 0 {
+            self.sum_ns = earlier_sum_ns + u128::from(lost.sum_ns);
+            self.max_ns = self.max_ns.max(lost.max_ns);
+        }
     }
 
     /// Adds all that another distribution with the same bounds holds.

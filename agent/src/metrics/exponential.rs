@@ -57,10 +57,15 @@ impl Exponential {
 
     /// Adds one duration in nanoseconds.
     pub fn record(&mut self, duration_ns: u64) {
+        self.record_many(duration_ns, 1);
+    }
+
+    /// Adds one duration in nanoseconds so many times.
+    pub fn record_many(&mut self, duration_ns: u64, count: u64) {
         if duration_ns == 0 {
-            self.zero_count += 1;
+            self.zero_count += count;
         } else {
-            self.add(index(duration_ns, self.scale), 1);
+            self.add(index(duration_ns, self.scale), count);
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use hashbrown::Equivalent;
 
 use super::snapshot::{HttpLabels, Labels, Metric};
+use super::undelivered::{HTTP_1, UndeliveredCalls};
 use crate::protocol::Call;
 use crate::span::http::{self, ErrorType, ServerAddress};
 use crate::span::{Endpoint, Span, SpanKind};
@@ -74,8 +75,35 @@ impl<'a> Key<&'a str> {
         }
     }
 
-    pub(super) fn overflow(span: &Span) -> Self {
-        Self::Overflow { kind: span.kind, protocol: span.protocol() }
+    /// Calls of which the kernel knows method and status only: no route, and no address.
+    pub(super) fn of_undelivered(calls: &UndeliveredCalls<'_>) -> Self {
+        Self::Http(HttpKey {
+            kind: calls.kind,
+            protocol: HTTP_1,
+            route: None,
+            method: calls.method,
+            status: calls.status,
+            error: calls.error_type(),
+            address: AddressKey::Name(""),
+            port: None,
+        })
+    }
+
+    /// The series of all that find no room.
+    pub(super) fn overflow(&self) -> Self {
+        match self {
+            Self::Http(key) => Self::Overflow { kind: key.kind, protocol: key.protocol },
+            Self::Overflow { kind, protocol } => Self::Overflow { kind: *kind, protocol },
+        }
+    }
+
+    /// The metric that its durations go to.
+    pub(super) fn metric(&self) -> Metric {
+        let (Self::Http(HttpKey { kind, .. }) | Self::Overflow { kind, .. }) = self;
+        match kind {
+            SpanKind::Client | SpanKind::Producer => Metric::HttpClientRequestDuration,
+            SpanKind::Server | SpanKind::Consumer => Metric::HttpServerRequestDuration,
+        }
     }
 
     pub(super) fn to_owned(&self) -> Key<Arc<str>> {
@@ -159,13 +187,5 @@ impl Key<Arc<str>> {
 impl Equivalent<Key<Arc<str>>> for Key<&str> {
     fn equivalent(&self, key: &Key<Arc<str>>) -> bool {
         *self == key.borrowed()
-    }
-}
-
-/// The metric that a span's duration goes to.
-pub(super) fn metric(span: &Span) -> Metric {
-    match (&span.call, span.kind) {
-        (Call::Http(_), SpanKind::Client | SpanKind::Producer) => Metric::HttpClientRequestDuration,
-        (Call::Http(_), SpanKind::Server | SpanKind::Consumer) => Metric::HttpServerRequestDuration,
     }
 }

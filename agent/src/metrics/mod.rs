@@ -15,6 +15,7 @@ mod series;
 mod since;
 pub mod snapshot;
 mod store;
+pub mod undelivered;
 
 pub use limits::Limits;
 pub use own::SelfMetrics;

@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use super::durations::{Bounds, Durations};
 use super::key::Key;
 use super::limits::Limits;
 use super::snapshot::{Exemplar, Labels, Metric, Point, ServiceSnapshot};
+use super::undelivered::UndeliveredCalls;
 use crate::span::{Endpoint, Process, Service, Span, SpanKind, Status};
 
 /// Calls that share all attributes.
@@ -76,6 +78,22 @@ impl Series {
         }
     }
 
+    /// Adds exchanges that the kernel counted.
+    pub(super) fn record_undelivered(
+        &mut self,
+        calls: &UndeliveredCalls<'_>,
+        now: u64,
+        bounds: &Bounds,
+    ) {
+        self.last_seen = self.last_seen.max(now);
+        self.count += calls.lost.count;
+        if calls.error_type().is_some() {
+            self.errors += calls.lost.count;
+        }
+        self.untrusted += calls.untimed();
+        self.durations.record_classes(calls.lost, bounds);
+    }
+
     fn meet(&mut self, span: &Span) {
         match (&self.peer, &span.peer_service) {
             (Some(Peer::Service(known)), Some(service)) if Arc::ptr_eq(known, service) => {}
@@ -136,17 +154,30 @@ impl ServiceSeries {
         self.sets.get(&metric).copied().unwrap_or(0)
     }
 
-    pub(super) fn insert(&mut self, key: &Key<&str>, metric: Metric, start: u64) -> &mut Series {
-        let key = key.to_owned();
-        if !key.is_overflow() {
-            *self.sets.entry(metric).or_default() += 1;
+    /// The series of a key, made where there is none, and whether it was.
+    pub(super) fn get_or_insert(
+        &mut self,
+        key: &Key<&str>,
+        metric: Metric,
+        start: u64,
+    ) -> (&mut Series, bool) {
+        match self.series.entry(key.to_owned()) {
+            Entry::Occupied(known) => (known.into_mut(), false),
+            Entry::Vacant(vacant) => {
+                let key = vacant.key();
+                if !key.is_overflow() {
+                    *self.sets.entry(metric).or_default() += 1;
+                }
+                let labels = key.labels();
+                (vacant.insert(Series::new(metric, labels, start)), true)
+            }
         }
-        let labels = key.labels();
-        self.series.entry(key).or_insert_with(|| Series::new(metric, labels, start))
     }
 
-    pub(super) fn count_untrusted(&mut self, metric: Metric) {
-        *self.untrusted.entry(metric).or_default() += 1;
+    pub(super) fn count_untrusted(&mut self, metric: Metric, calls: u64) {
+        if calls > 0 {
+            *self.untrusted.entry(metric).or_default() += calls;
+        }
     }
 
     /// Remembers that a process did something.

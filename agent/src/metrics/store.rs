@@ -6,13 +6,14 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use super::durations::Bounds;
-use super::key::{self, Key};
+use super::key::Key;
 use super::limits::Limits;
 use super::own::{OwnKind, OwnMetric, OwnPoint, SelfMetrics};
-use super::series::ServiceSeries;
+use super::series::{Series, ServiceSeries};
 use super::snapshot::{ServiceSnapshot, Snapshot};
+use super::undelivered::UndeliveredCalls;
 use crate::graph::Edges;
-use crate::span::{Service, Span};
+use crate::span::{Process, Service, Span};
 
 /// Least time between two attempts to make room by expiry.
 const EXPIRY_PAUSE_NS: u64 = 10_000_000_000;
@@ -63,68 +64,93 @@ impl Store {
     /// Takes one span into account. A span of a known series allocates nothing.
     pub fn record(&mut self, span: &Span) {
         let end = span.start_unix_nano.saturating_add(span.duration_ns);
+        let untrusted = u64::from(!span.duration_is_trusted());
+        let key = Key::of(span);
         self.edges.record(span, self.collected_unix_nano, &self.bounds, &self.limits);
         if let Some(service) = self.services.get_mut(&*span.process.service) {
             service.meet(&span.process, end, &self.limits);
-            if !span.duration_is_trusted() {
-                service.count_untrusted(key::metric(span));
-            }
-            if let Some(series) = service.get_mut(&Key::of(span)) {
+            service.count_untrusted(key.metric(), untrusted);
+            if let Some(series) = service.get_mut(&key) {
                 series.record(span, end, &self.bounds);
                 return;
             }
         }
-        self.record_new(span, end);
+        let bounds = self.bounds.clone();
+        self.new_series(&span.process, &key, (1, untrusted), end).record(span, end, &bounds);
     }
 
-    /// The rare way: a series that is not known yet, or finds no room.
-    fn record_new(&mut self, span: &Span, end: u64) {
-        let metric = key::metric(span);
+    /// Takes calls into account that the kernel counted, at about this time. They are in no edge: who
+    /// was at the other end is not known.
+    pub fn record_undelivered(&mut self, calls: &UndeliveredCalls<'_>, now_unix_nano: u64) {
+        let key = Key::of_undelivered(calls);
+        if let Some(service) = self.services.get_mut(&*calls.process.service) {
+            service.meet(calls.process, now_unix_nano, &self.limits);
+            service.count_untrusted(key.metric(), calls.untimed());
+            if let Some(series) = service.get_mut(&key) {
+                series.record_undelivered(calls, now_unix_nano, &self.bounds);
+                return;
+            }
+        }
+        let bounds = self.bounds.clone();
+        let number = (calls.lost.count, calls.untimed());
+        self.new_series(calls.process, &key, number, now_unix_nano).record_undelivered(
+            calls,
+            now_unix_nano,
+            &bounds,
+        );
+    }
+
+    /// The rare way: a series that is not known yet, or finds no room. `calls` go to it, so many of
+    /// them with an untrusted duration.
+    fn new_series(
+        &mut self,
+        process: &Arc<Process>,
+        key: &Key<&str>,
+        (calls, untrusted): (u64, u64),
+        end: u64,
+    ) -> &mut Series {
+        let metric = key.metric();
         let full = self.series >= self.limits.series
             || self.services.len() >= self.limits.services
             || self
                 .services
-                .get(&*span.process.service)
+                .get(&*process.service)
                 .is_some_and(|service| service.sets(metric) >= self.limits.sets_per_metric);
         if full && end.saturating_sub(self.expired_unix_nano) >= EXPIRY_PAUSE_NS {
             self.expire(end);
         }
 
-        let known = self.services.contains_key(&*span.process.service);
+        let known = self.services.contains_key(&*process.service);
         let service = if known || self.services.len() < self.limits.services {
-            Arc::clone(&span.process.service)
+            Arc::clone(&process.service)
         } else {
-            self.overflowed.services += 1;
+            self.overflowed.services += calls;
             Arc::new(Service { name: "other".into(), namespace: "".into() })
         };
-        let turned_away = service != span.process.service;
+        let turned_away = service != process.service;
         let series = self
             .services
             .entry(Arc::clone(&service))
             .or_insert_with(|| ServiceSeries::new(service));
         if !known && !turned_away {
-            series.meet(&span.process, end, &self.limits);
-            if !span.duration_is_trusted() {
-                series.count_untrusted(metric);
-            }
+            series.meet(process, end, &self.limits);
+            series.count_untrusted(metric, untrusted);
         }
 
-        let mut key = Key::of(span);
+        let overflow = key.overflow();
+        let mut key = key;
         if turned_away {
-            key = Key::overflow(span);
+            key = &overflow;
         } else if series.sets(metric) >= self.limits.sets_per_metric {
-            self.overflowed.sets_per_metric += 1;
-            key = Key::overflow(span);
+            self.overflowed.sets_per_metric += calls;
+            key = &overflow;
         } else if self.series >= self.limits.series {
-            self.overflowed.series += 1;
-            key = Key::overflow(span);
+            self.overflowed.series += calls;
+            key = &overflow;
         }
-        if let Some(overflow) = series.get_mut(&key) {
-            overflow.record(span, end, &self.bounds);
-        } else {
-            self.series += 1;
-            series.insert(&key, metric, self.collected_unix_nano).record(span, end, &self.bounds);
-        }
+        let (found, is_new) = series.get_or_insert(key, metric, self.collected_unix_nano);
+        self.series += usize::from(is_new);
+        found
     }
 
     /// Forgets what was not seen for [`Limits::expiry`].

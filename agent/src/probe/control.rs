@@ -4,11 +4,11 @@
 use aya::maps::{Array, HashMap, MapData, MapError};
 use thiserror::Error;
 use vigie_common::policy::{
-    CONNECTION_LAYOUT, HINT_SLOTS, Hint, ProcessEntry, ProcessPolicy, Tuning, process_flags,
+    Hint, ProcessEntry, ProcessPolicy, Tuning, connection_layout, hint_slot, process_flags,
 };
 
 use super::sweep::Swept;
-use super::wire::Value;
+use super::wire::{self, Entry, Value};
 use crate::event::{ConnectionId, Direction, ProcessKey};
 use crate::governor::Level;
 use crate::protocol::Advice;
@@ -20,7 +20,7 @@ pub struct PolicyError(#[from] MapError);
 
 /// What user space tells the programs while they run.
 pub struct Control {
-    pub(super) connections: HashMap<MapData, u64, [u8; CONNECTION_LAYOUT.0]>,
+    pub(super) connections: HashMap<MapData, u64, [u8; connection_layout::SIZE]>,
     pub(super) max_connections: u64,
     pub(super) swept: Swept,
     pub(super) tuning: Array<MapData, Value<Tuning>>,
@@ -36,6 +36,17 @@ pub const SHED_REQUEST_BYTES: u32 = 4096;
 pub const SHED_RESPONSE_BYTES: u32 = 1024;
 
 impl Control {
+    /// The kernel's table of connections with the addresses that it goes by.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (u64, Entry)> + '_ {
+        let entries = self.connections.iter().filter_map(Result::ok);
+        entries.filter_map(|(key, bytes)| Some((key, wire::entry(&bytes)?)))
+    }
+
+    /// One entry of it.
+    pub(super) fn entry(&self, key: u64) -> Option<Entry> {
+        wire::entry(&self.connections.get(&key, 0).ok()?)
+    }
+
     /// Sets whether a process, and those that it makes, are watched.
     pub fn set_policy(&mut self, process: ProcessKey, watch: bool) -> Result<(), PolicyError> {
         let policy = if watch { ProcessPolicy::Watch } else { ProcessPolicy::Ignore };
@@ -68,7 +79,7 @@ impl Control {
     /// Tells the kernel what it need not copy of a connection. An optimisation: a failure costs
     /// copying only.
     pub fn advise(&mut self, connection: ConnectionId, advice: Advice) {
-        let slot = u32::try_from(connection.0 & u64::from(HINT_SLOTS - 1)).unwrap_or(0);
+        let slot = hint_slot(connection.0);
         let mut hint = match self.hints.get(&slot, 0) {
             Ok(Value(hint)) if hint.connection == connection.0 => hint,
             _ => Hint { connection: connection.0, ..Hint::default() },

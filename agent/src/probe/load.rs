@@ -20,6 +20,7 @@ use super::cost::Meter;
 use super::counters::Counters;
 use super::memory::{self, MapMemory};
 use super::sweep::Swept;
+use super::undelivered::Undeliveries;
 use super::wire::params_bytes;
 use crate::kernel::btf::{Btf, BtfError};
 use crate::kernel::offsets::IteratorKinds;
@@ -135,6 +136,8 @@ pub struct Probes {
     /// Programs that are attached when the kernel has met what the bits say.
     on_demand: Vec<(&'static Probe, u32)>,
     needs: Array<MapData, u32>,
+    /// What the kernel counted because records were lost.
+    pub undeliveries: Undeliveries,
     /// Holds the programs and the remaining maps.
     ebpf: Ebpf,
 }
@@ -227,6 +230,11 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
         HashMap::try_from(take(&mut ebpf, "PROCESSES")?).map_err(|s| unusable("PROCESSES", s))?;
     let connections = HashMap::try_from(take(&mut ebpf, "CONNECTIONS")?)
         .map_err(|s| unusable("CONNECTIONS", s))?;
+    let undeliveries = Undeliveries::new(
+        table(&mut ebpf, "UNDELIVERED")?,
+        table(&mut ebpf, "SETTLED")?,
+        table(&mut ebpf, "CLOSES")?,
+    );
     let needs = Array::try_from(take(&mut ebpf, "NEEDS")?).map_err(|s| unusable("NEEDS", s))?;
     let mut attaching = Attaching {
         ebpf: &mut ebpf,
@@ -256,6 +264,7 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
             processes,
         },
         memory,
+        undeliveries,
         ebpf,
     })
 }
@@ -294,6 +303,13 @@ fn unusable(name: &'static str, source: MapError) -> LoadError {
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, LoadError> {
     ebpf.take_map(name).ok_or(LoadError::Incomplete(name))
+}
+
+fn table<K: aya::Pod, V: aya::Pod>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<HashMap<MapData, K, V>, LoadError> {
+    HashMap::try_from(take(ebpf, name)?).map_err(|source| unusable(name, source))
 }
 
 const REFERENCE: [Probe; 2] =

@@ -14,6 +14,7 @@ mod log;
 pub mod memory;
 pub mod reader;
 pub mod sweep;
+pub mod undelivered;
 mod wire;
 
 pub use backend::{Backend, Choice};

@@ -11,7 +11,6 @@
 //! One that is used again is seen as a new one. A look costs two system calls per connection.
 
 use vigie_common::counter::Counter;
-use vigie_common::policy::CONNECTION_LAYOUT;
 
 use super::control::Control;
 use super::counters::Counts;
@@ -81,12 +80,7 @@ impl Control {
     /// Makes room where it is short. To be called about once per second.
     pub fn sweep(&mut self, counts: &Counts, now: MonoNs) {
         let Some(look) = self.swept.due(counts, self.max_connections, now) else { return };
-        let last = |value: &[u8; CONNECTION_LAYOUT.0]| {
-            let bytes = value.get(CONNECTION_LAYOUT.1..).and_then(|rest| rest.first_chunk::<8>());
-            bytes.map_or(now, |bytes| u64::from_ne_bytes(*bytes))
-        };
-        let entries = self.connections.iter().filter_map(Result::ok);
-        let mut ages: Vec<Age> = entries.map(|(key, value)| (key, last(&value))).collect();
+        let mut ages: Vec<Age> = self.entries().map(|(key, entry)| (key, entry.last_ns)).collect();
         let (idle, evicted) = choose(&mut ages, look, now);
         for key in idle {
             self.swept.idle += u64::from(self.connections.remove(&key).is_ok());

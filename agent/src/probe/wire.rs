@@ -5,13 +5,14 @@
 
 use std::borrow::Cow;
 
+use vigie_common::exchange::{Exchange, Undelivered, UndeliveredKey};
 use vigie_common::params::{Offsets, Params, Settings};
-use vigie_common::policy::{Hint, ProcessEntry, Tuning};
+use vigie_common::policy::{Hint, ProcessEntry, Tuning, connection_layout};
 use vigie_common::record::{self, CloseReason as WireReason, Kind, data_flags, open_flags};
 
 use crate::event::{
     Address, Class, Close, CloseReason, ConnectionId, Data, Direction, Environment, Event, Exec,
-    Exit, Fork, Open, ProcessKey, Unit,
+    Exit, Fork, MonoNs, Open, ProcessKey, Standing, Unit,
 };
 
 /// Makes a type of `vigie_common` usable as a map value.
@@ -25,6 +26,30 @@ unsafe impl aya::Pod for Value<ProcessEntry> {}
 unsafe impl aya::Pod for Value<Hint> {}
 // SAFETY: `repr(C)`, four u32.
 unsafe impl aya::Pod for Value<Tuning> {}
+// SAFETY: `repr(C)`, integers only, without padding: a u64, a u32, a u16 and two u8.
+unsafe impl aya::Pod for Value<UndeliveredKey> {}
+// SAFETY: `repr(C)`, u64 only.
+unsafe impl aya::Pod for Value<Undelivered> {}
+// SAFETY: `repr(C)`, integers only, without padding: two u32, four u64, six u32.
+unsafe impl aya::Pod for Value<record::Close> {}
+
+/// A connection of the kernel's table, as far as user space reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) id: ConnectionId,
+    pub(super) last_ns: MonoNs,
+    pub(super) exchange: Exchange,
+}
+
+/// Reads an entry of the kernel's table of connections.
+pub(super) fn entry(bytes: &[u8; connection_layout::SIZE]) -> Option<Entry> {
+    let number = |at: usize| Some(u64::from_ne_bytes(*bytes.get(at..)?.first_chunk::<8>()?));
+    Some(Entry {
+        id: ConnectionId(number(0)?),
+        last_ns: number(connection_layout::LAST_NS)?,
+        exchange: take(bytes.get(connection_layout::EXCHANGE..)?)?.0,
+    })
+}
 
 /// The bytes of the read-only global.
 pub(super) fn params_bytes(params: &Params) -> &[u8] {
@@ -57,6 +82,8 @@ unsafe impl Record for record::Fork {}
 unsafe impl Record for record::Exit {}
 // SAFETY: see above.
 unsafe impl Record for record::Environment {}
+// SAFETY: see above.
+unsafe impl Record for Exchange {}
 
 /// The record at the start of `bytes`, and what follows it.
 fn take<T: Record>(bytes: &[u8]) -> Option<(T, &[u8])> {
@@ -141,6 +168,11 @@ fn data<'a>(header: &record::Data, payload: &'a [u8]) -> Option<Data<'a>> {
         end_of_stream: header.flags & data_flags::END_OF_STREAM != 0,
         error: header.error,
         lost: header.lost,
+        standing: Standing {
+            exchange: header.exchange,
+            lost_before: header.lost_before,
+            lost: header.flags & data_flags::EXCHANGE_LOST != 0,
+        },
     })
 }
 
@@ -196,7 +228,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
 }
 
-fn close(record: &record::Close) -> Option<Close> {
+pub(super) fn close(record: &record::Close) -> Option<Close> {
     let reason = if record.reason == WireReason::SentEnd as u32 {
         CloseReason::SentEnd
     } else if record.reason == WireReason::Closed as u32 {
@@ -214,6 +246,11 @@ fn close(record: &record::Close) -> Option<Close> {
         sent: record.sent,
         error: record.error,
         lost: record.lost,
+        standing: Standing {
+            exchange: record.exchange,
+            lost_before: record.lost_before,
+            lost: record.exchange_lost != 0,
+        },
     })
 }
 

@@ -104,6 +104,9 @@ pub struct Exchange {
     pub flags: Flags,
     /// The call itself.
     pub call: Call,
+    /// The kernel counts it, because a record of it was lost: it is no span, and is not counted
+    /// again.
+    pub undelivered: bool,
 }
 
 /// What was called, by protocol.

@@ -43,6 +43,7 @@ pub(super) fn report(snapshot: &Snapshot, meta: Meta) -> Report {
             records_dropped: meta.losses.lost(),
             by_reason: meta.losses.by_reason(),
             completeness: meta.losses.completeness(),
+            calls_undelivered: meta.losses.undelivered,
             connections_mid_stream: meta.connections_mid_stream,
         },
         cost: meta.cost,

@@ -201,8 +201,10 @@ pub struct Loss {
     pub records_dropped: u64,
     /// Every loss by its reason, in the unit of the reason; those that cost details only, too.
     pub by_reason: BTreeMap<Reason, u64>,
-    /// Seen / (seen + known to be lost), 1 when nothing happened.
+    /// Calls seen / (seen + known to be lost), 1 when nothing happened.
     pub completeness: f64,
+    /// Calls that lost a record: in the counts, without spans, routes and edges.
+    pub calls_undelivered: u64,
     /// Connections older than vigie of which something could not be known.
     pub connections_mid_stream: u64,
 }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::{EdgeReport, EndpointReport, Report, ServiceReport, format};
-use crate::loss::Effect;
+use crate::loss::{Effect, Reason};
 
 /// Narrowest and widest table in columns.
 const WIDTH: std::ops::RangeInclusive<usize> = 80..=160;
@@ -215,14 +215,26 @@ impl Table {
         } else {
             // Never rounded up to 100 %.
             let percent = (loss.completeness * 10_000.0).floor() / 100.0;
+            let misses = |reason: &Reason| reason.effect() == Effect::Figures;
+            let counts = if loss.by_reason.keys().any(misses) {
+                "counts are too low"
+            } else {
+                "counts are right all the same"
+            };
             self.line(format_args!(
-                "incomplete: {} dropped, {percent} % seen; counts are too low",
+                "incomplete: {} dropped, {percent} % of calls seen; {counts}",
                 format::plural(loss.records_dropped, "record")
+            ));
+        }
+        if loss.calls_undelivered > 0 {
+            self.line(format_args!(
+                "{} counted in the kernel only: no span, no route, no edge",
+                format::plural(loss.calls_undelivered, "call")
             ));
         }
         for (reason, lost) in &loss.by_reason {
             let note = match reason.effect() {
-                Effect::Figures => "",
+                Effect::Figures | Effect::Counted => "",
                 Effect::Details => " (details; counts are right)",
             };
             self.line(format_args!("  {}: {lost}{note}", reason.name()));

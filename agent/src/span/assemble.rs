@@ -272,6 +272,7 @@ mod tests {
             context: None,
             flags,
             call: testing::server("api", 200).call,
+            undelivered: false,
         }
     }
 

@@ -111,12 +111,21 @@ impl HttpCall {
 
     /// `error.type`: what went wrong below HTTP, else the status where it is an error.
     pub fn error_type(&self, kind: SpanKind) -> Option<ErrorType> {
-        let limit = if kind == SpanKind::Server { 500 } else { 400 };
-        match (self.error, self.status) {
-            (Some(error), _) => Some(ErrorType::Named(error.name())),
-            (None, Some(status)) if status >= limit => Some(ErrorType::Status(status)),
-            _ => None,
-        }
+        error_type(self.error, self.status, kind)
+    }
+}
+
+/// `error.type`: what went wrong below HTTP, else the status where it is an error for this kind.
+pub fn error_type(
+    error: Option<HttpError>,
+    status: Option<u16>,
+    kind: SpanKind,
+) -> Option<ErrorType> {
+    let limit = if kind == SpanKind::Server { 500 } else { 400 };
+    match (error, status) {
+        (Some(error), _) => Some(ErrorType::Named(error.name())),
+        (None, Some(status)) if status >= limit => Some(ErrorType::Status(status)),
+        _ => None,
     }
 }
 

@@ -74,6 +74,10 @@ counters! {
     LostReturnMissed = "return_missed",
     /// Loss: records that were not made because vigie's budget is spent.
     LostShed = "shed",
+    /// Loss: an exchange that lost a record could not be counted, its table was full.
+    LostUndeliveredFull = "undelivered_map_full",
+    /// Loss: the end of a connection found room neither in the ring nor in its table.
+    LostClosesFull = "close_map_full",
 }
 
 impl Counter {

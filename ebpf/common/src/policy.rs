@@ -33,8 +33,8 @@ pub enum ProcessPolicy {
 
 /// What user space knows of a connection that saves the kernel copying, one slot of `HINTS`.
 ///
-/// A slot belongs to the connection whose id it holds; the slot of a connection is its id modulo
-/// [`HINT_SLOTS`]. Two connections on one slot cost an optimisation, never data.
+/// A slot belongs to the connection whose id it holds; the slot of a connection is
+/// [`hint_slot`]. Two connections on one slot cost an optimisation, never data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Hint {
@@ -47,10 +47,6 @@ pub struct Hint {
     /// 1: nothing on this connection is of interest any more.
     pub ignore: u64,
 }
-
-/// Size of the kernel's entry of a connection, and the byte offset of the time of its last use in
-/// it: all that user space needs to forget what was not used for long.
-pub const CONNECTION_LAYOUT: (usize, usize) = (112, 16);
 
 /// What user space changes for all connections while the programs run, the one slot of `TUNING`. All
 /// zero: everything as [`crate::params::Settings`] says.
@@ -68,8 +64,31 @@ pub struct Tuning {
     pub reserved: u32,
 }
 
+/// What user space needs to know of the kernel's entry of a connection, to forget what was not used
+/// for long and to count what was lost. Its id is at offset 0.
+pub mod connection_layout {
+    /// Bytes of an entry.
+    pub const SIZE: usize = 176;
+    /// Offset of the time of its last use.
+    pub const LAST_NS: usize = 16;
+    /// Offset of its current [`Exchange`](crate::exchange::Exchange).
+    pub const EXCHANGE: usize = 112;
+}
+
+/// Ends of connections that wait for user space because the ring had no room for them, entries of
+/// `CLOSES`.
+pub const MAX_CLOSES: u32 = 8192;
+
+/// Exchanges that user space counted because their connection fell silent, entries of `SETTLED`.
+pub const MAX_SETTLED: u32 = 4096;
+
 /// Number of slots in `HINTS`, a power of two.
 pub const HINT_SLOTS: u32 = 8192;
+
+/// The slot of a connection: its id is a number above 12 bits of a CPU.
+pub const fn hint_slot(connection: u64) -> u32 {
+    (connection >> 12 ^ connection << 6) as u32 & (HINT_SLOTS - 1)
+}
 
 /// What the kernel met that needs hooks which are not attached from the start: bits of the one value
 /// of the map `NEEDS`.

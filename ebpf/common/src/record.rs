@@ -74,6 +74,8 @@ pub mod data_flags {
     pub const ERROR: u8 = 8;
     /// Some of the bytes could not be read from user memory.
     pub const UNREADABLE: u8 = 16;
+    /// The exchange lost a record before this one.
+    pub const EXCHANGE_LOST: u8 = 32;
 }
 
 /// Bytes that went over a connection in one system call, or a slice of them.
@@ -118,6 +120,10 @@ pub struct Data {
     pub process_start_ns: u64,
     /// Address of the running goroutine's `g`, 0 where there is none or it is not known.
     pub goroutine: u64,
+    /// Number of the exchange on its connection (see [`crate::exchange`]).
+    pub exchange: u32,
+    /// Exchanges before it that lost records.
+    pub lost_before: u32,
 }
 
 /// Bits of [`Open::flags`].
@@ -201,6 +207,14 @@ pub struct Close {
     pub error: u32,
     /// Data records of this connection that were lost, in all.
     pub lost: u32,
+    /// Number of the last exchange.
+    pub exchange: u32,
+    /// Exchanges before it that lost records.
+    pub lost_before: u32,
+    /// 1 when the last exchange lost a record.
+    pub exchange_lost: u32,
+    /// Reserved, zero.
+    pub reserved: u32,
 }
 
 /// A process became another program.

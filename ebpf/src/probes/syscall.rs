@@ -37,7 +37,7 @@ use crate::{
     maps::{count, is_needed},
     probes::tcp,
     process,
-    segment::{self, Caller, Source},
+    segment::{self, Caller, Source, Work},
     socket,
 };
 
@@ -83,25 +83,37 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let (fd, second, third, fourth) =
         unsafe { ((*registers).rdi, (*registers).rsi, (*registers).rdx, (*registers).r10) };
     count(Counter::Syscalls, 1);
-    let Some(work) = segment::work() else { return 0 };
+    let Some(work) = segment::take() else { return 0 };
     caller(&mut work.caller, tgid, pid_tgid as u32, start_ns, kind);
-    let direction = if kind >= kind::WRITE { Direction::Sent } else { Direction::Received };
+    let arguments = [fd, second, third, fourth];
     if returned <= 0 {
-        let asked = if kind <= kind::READV || kind == kind::RECVFROM { third } else { 1 };
-        if returned == 0 && asked == 0 {
-            return 0;
-        }
-        let Some(socket) = socket::from_fd(fd as u32, false) else { return 0 };
-        segment::ended(work, socket.sock, direction, (-returned) as u8);
-        return 0;
+        ended(work, kind, arguments, returned);
+    } else {
+        moved(work, kind, arguments, returned as u64);
     }
-    work.total = returned as u64;
+    work.give();
+    0
+}
+
+#[inline(always)]
+fn ended(work: &mut Work, kind: u8, [fd, _, third, _]: [u64; 4], returned: i64) {
+    let asked = if kind <= kind::READV || kind == kind::RECVFROM { third } else { 1 };
+    if returned == 0 && asked == 0 {
+        return;
+    }
+    let Some(socket) = socket::from_fd(fd as u32, false) else { return };
+    segment::ended(work, socket.sock, direction_of(kind), (-returned) as u8);
+}
+
+#[inline(always)]
+fn moved(work: &mut Work, kind: u8, [fd, second, third, fourth]: [u64; 4], returned: u64) {
+    work.total = returned;
     work.source = source(kind, second, third);
     match kind {
-        kind::RECVFROM | kind::RECVMMSG if skips(fourth) => return 0,
+        kind::RECVFROM | kind::RECVMMSG if skips(fourth) => return,
         kind::RECVFROM if fourth & MSG_TRUNC != 0 => work.source = Source::none(),
-        kind::RECVMSG if skips(third) => return 0,
-        kind::SENDTO if fourth & MSG_OOB != 0 => return 0,
+        kind::RECVMSG if skips(third) => return,
+        kind::SENDTO if fourth & MSG_OOB != 0 => return,
         _ => {}
     }
     // One round for every call but those that move several messages, and splice, which may have a
@@ -110,10 +122,10 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     while round < MAX_MESSAGES {
         let several = has_several(kind);
         let mut fd = fd;
-        let mut direction = direction;
+        let mut direction = direction_of(kind);
         if has_header(kind) {
             if !message(work, second, round) {
-                return 0;
+                return;
             }
             if several {
                 work.total = moved_of(second, round);
@@ -129,22 +141,26 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
             && let Some(socket) = socket::from_fd(fd as u32, is_certain(kind))
         {
             work.sock = socket.sock;
-            segment::vigie_moved(direction as u64);
+            segment::vigie_moved(work.slot, direction as u64);
         }
         round += 1;
         let rounds = if several {
-            returned as u64
+            returned
         } else if kind == kind::SPLICE {
             2
         } else {
             1
         };
         if round >= rounds {
-            return 0;
+            return;
         }
     }
     count(Counter::LostMessageBound, 1);
-    0
+}
+
+#[inline(always)]
+fn direction_of(kind: u8) -> Direction {
+    if kind >= kind::WRITE { Direction::Sent } else { Direction::Received }
 }
 
 /// Whether a call that succeeded tells that its descriptor is a socket.

@@ -12,13 +12,17 @@
 use aya_ebpf::{
     helpers::generated::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
-use vigie_common::record::{Close, CloseReason, Kind};
+use vigie_common::{
+    counter::Counter,
+    exchange::exchange_flags,
+    record::{Close, CloseReason, Kind},
+};
 
 use crate::{
-    connection::{self, Connection},
-    emit,
+    connection::{self, AF_UNIX, Connection},
+    emit, exchange,
     kernel::read,
-    maps::CONNECTIONS,
+    maps::{CLOSES, CONNECTIONS, count},
     params::{offset, setting},
 };
 
@@ -57,24 +61,44 @@ pub fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// Reports an end of a connection that user space knows.
+///
+/// Where the ring has no room for the last one it goes into a table, which user space looks into
+/// after a loss: without it an exchange would wait for its end.
 #[inline(always)]
 pub(super) fn close(known: &Connection, reason: CloseReason, error: u32) {
-    if known.announced == 0 {
+    let is_last = match reason {
+        CloseReason::Destroyed => true,
+        CloseReason::Closed => known.family != AF_UNIX && setting!(has_destroy) == 0,
+        CloseReason::SentEnd => false,
+    };
+    if is_last {
+        exchange::ended(known);
+    }
+    if known.heard == 0 {
         return;
     }
-    emit::plain::<Close>(known.id, false, |record| {
-        // SAFETY: the record is reserved and large enough.
-        unsafe {
-            record.write(Close {
-                kind: Kind::Close as u32,
-                reason: reason as u32,
-                connection: known.id,
-                time_ns: bpf_ktime_get_ns(),
-                received: known.received.position,
-                sent: known.sent.position,
-                error,
-                lost: known.lost,
-            });
+    let exchange = &known.exchange;
+    let mut record = Close {
+        kind: Kind::Close as u32,
+        reason: reason as u32,
+        connection: known.id,
+        // SAFETY: no arguments.
+        time_ns: unsafe { bpf_ktime_get_ns() },
+        received: known.received.position,
+        sent: known.sent.position,
+        error,
+        lost: known.lost,
+        exchange: exchange.number,
+        lost_before: exchange.lost_before,
+        exchange_lost: u32::from(exchange.flags & exchange_flags::LOST != 0),
+        reserved: 0,
+    };
+    // SAFETY: the record is reserved and large enough.
+    let there_was_room = emit::plain::<Close>(known.id, false, |to| unsafe { to.write(record) });
+    if !there_was_room && is_last {
+        record.reason = CloseReason::Destroyed as u32;
+        if CLOSES.insert(known.id, record, 0).is_err() {
+            count(Counter::LostClosesFull, 1);
         }
-    });
+    }
 }

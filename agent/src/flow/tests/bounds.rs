@@ -42,6 +42,7 @@ pub(super) fn data(
         end_of_stream: false,
         error: 0,
         lost: 0,
+        standing: Standing::default(),
     }
 }
 
@@ -54,6 +55,7 @@ fn destroyed(id: u64, time_ns: u64) -> Event<'static> {
         sent: 0,
         error: 0,
         lost: 0,
+        standing: Standing::default(),
     })
 }
 

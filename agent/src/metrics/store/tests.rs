@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
+use vigie_common::exchange::{Undelivered, UndeliveredKey, class_of};
+
 use super::*;
-use crate::metrics::snapshot::{Labels, Point};
+use crate::metrics::snapshot::{Labels, Metric, Point};
+use crate::metrics::undelivered;
 use crate::protocol::Call;
 use crate::span::Endpoint;
 use crate::span::route::{RouteLimits, Routes, Unmatched};
@@ -241,4 +244,83 @@ fn measure_a_call() {
         }
         println!("{what}: {} ns", start.elapsed().as_nanos() / calls as u128);
     }
+}
+
+/// Calls of 3 ms each as the kernel counts them.
+fn lost(count: u64) -> Undelivered {
+    let mut lost = Undelivered {
+        count,
+        sum_ns: count * 3_000_000,
+        max_ns: 3_000_000,
+        ..Undelivered::default()
+    };
+    lost.classes[class_of(3_000_000)] = count;
+    lost
+}
+
+fn record_lost(store: &mut Store, key: &UndeliveredKey, lost: &Undelivered) {
+    let process = process("api", 4242);
+    undelivered::calls(&process, key, lost, |calls| store.record_undelivered(calls, START));
+}
+
+const LOST_GET: UndeliveredKey =
+    UndeliveredKey { process_start_ns: 1, tgid: 4242, status: 503, class: 1, method: 1 };
+
+#[test]
+fn what_the_kernel_counted_is_counted_without_a_route() {
+    let mut store = store(Limits::default());
+    store.record(&server("api", 503));
+    record_lost(&mut store, &LOST_GET, &lost(40));
+    record_lost(&mut store, &LOST_GET, &lost(2));
+    let points = points(&mut store, START);
+    let [without, seen] = points.as_slice() else { panic!("{points:?}") };
+    assert_eq!(
+        text(&without.labels),
+        "http.request.method=GET http.response.status_code=503 error.type=503 url.scheme=http"
+    );
+    assert_eq!((without.count, without.errors, without.untrusted), (42, 42, 0));
+    assert_eq!((seen.count, seen.errors), (1, 1));
+    let durations = &without.durations;
+    assert_eq!((durations.count(), durations.sum_s()), (42, 0.126));
+    assert_eq!(durations.buckets().get(1), Some(&42), "between 0 and 5 ms");
+    let median = durations.quantile_s(0.5).unwrap();
+    assert!((median / 0.003 - 1.0).abs() <= 0.125, "{median}");
+    assert_eq!(durations.max_s(), Some(0.003));
+}
+
+#[test]
+fn calls_without_a_response_have_no_duration() {
+    let mut store = store(Limits::default());
+    let mut some = lost(2);
+    some.count += 3;
+    record_lost(&mut store, &UndeliveredKey { status: 0, class: 2, method: 0, ..LOST_GET }, &some);
+    let points = points(&mut store, START);
+    let found: Vec<_> = points
+        .iter()
+        .map(|point| (text(&point.labels), point.count, point.errors, point.untrusted))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("http.request.method=_OTHER url.scheme=http".to_owned(), 2, 0, 0),
+            (
+                "http.request.method=_OTHER error.type=connection_closed url.scheme=http"
+                    .to_owned(),
+                3,
+                3,
+                3
+            ),
+        ]
+    );
+    assert!(points.iter().all(|point| point.metric == Metric::HttpClientRequestDuration));
+}
+
+#[test]
+fn what_the_kernel_counted_may_overflow() {
+    let mut store = store(Limits { sets_per_metric: 1, ..Limits::default() });
+    store.record(&server("api", 200));
+    record_lost(&mut store, &LOST_GET, &lost(5));
+    let overflow = points(&mut store, START).into_iter().find(|point| point.labels.is_overflow());
+    assert_eq!(overflow.map(|point| (point.count, point.errors)), Some((5, 5)));
+    assert!(own(&mut store, "vigie.series.overflowed").contains(&("sets_per_metric".into(), 5.0)));
 }

@@ -27,6 +27,10 @@ pub(super) struct InFlight {
     pub(super) unseen: Flags,
     /// It waits for leave to send its body.
     pub(super) expects_continue: bool,
+    /// The number that the kernel gave it, 0 where it is not told. Pipelined requests share one.
+    pub(super) number: u32,
+    /// The kernel counts it.
+    pub(super) undelivered: bool,
 }
 
 impl InFlight {
@@ -45,6 +49,8 @@ impl InFlight {
             flags,
             unseen: Flags::none(),
             expects_continue: head.expects_continue,
+            number: 0,
+            undelivered: false,
             call: HttpCall {
                 version: head.version,
                 method: head.method,
@@ -74,6 +80,7 @@ impl InFlight {
             context: self.context,
             flags: self.flags,
             call: Call::Http(self.call),
+            undelivered: self.undelivered,
         }
     }
 

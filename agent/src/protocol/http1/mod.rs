@@ -27,10 +27,10 @@ mod tests;
 mod traceparent;
 
 use half::{Half, State};
-use in_flight::Queue;
+use in_flight::{InFlight, Queue};
 
 use super::{Advice, At, End, Limits, Piece, Problem, Role, Sink};
-use crate::event::{Direction, MonoNs};
+use crate::event::{Direction, MonoNs, Standing};
 use crate::span::Flags;
 use crate::span::http::HttpError;
 
@@ -62,6 +62,10 @@ pub struct Http1 {
     target: Target,
     /// A response without a request, until it is certain that none comes.
     orphan: Option<Orphan>,
+    /// The exchange that the kernel takes the bytes that come for, where it tells.
+    standing: Standing,
+    /// The number of the exchange whose response is being read.
+    answering: u32,
 }
 
 /// Whom a response answers.
@@ -86,6 +90,8 @@ struct Orphan {
     end_ns: MonoNs,
     body: Option<u64>,
     whole: bool,
+    /// The kernel counts the exchange.
+    undelivered: bool,
 }
 
 impl Http1 {
@@ -102,6 +108,8 @@ impl Http1 {
             shifted: false,
             target: Target::None,
             orphan: None,
+            standing: Standing::default(),
+            answering: 0,
         }
     }
 
@@ -128,6 +136,48 @@ impl Http1 {
     /// Records of this connection were lost; where is told by [`Piece::Lost`], if ever.
     pub fn mark_lossy(&mut self) {
         self.queue.iter_mut().for_each(|entry| entry.flags.set(Flags::LOSSY));
+    }
+
+    /// The exchange that the bytes that come belong to, as the kernel sees it.
+    pub fn stands(&mut self, standing: Standing) {
+        self.standing = standing;
+    }
+
+    /// The kernel counts the exchange with this number.
+    pub fn is_undelivered(&mut self, number: u32) {
+        let is_read = self.answering == number;
+        match (self.target, &mut self.orphan) {
+            (Target::Front, _) if is_read => {
+                if let Some(entry) = self.queue.front_mut() {
+                    entry.undelivered = true;
+                }
+                return;
+            }
+            (Target::Orphan, Some(orphan)) if is_read => {
+                orphan.undelivered = true;
+                return;
+            }
+            _ => {}
+        }
+        let being_read = usize::from(self.target == Target::Front);
+        let waits = |entry: &&mut InFlight| !entry.undelivered;
+        let has_it = self
+            .queue
+            .iter_mut()
+            .skip(being_read)
+            .filter(waits)
+            .any(|entry| entry.number == number);
+        // Pipelined requests have the number of the first; their responses have later ones, and come
+        // in the same order.
+        let it = self
+            .queue
+            .iter_mut()
+            .skip(being_read)
+            .filter(waits)
+            .find(|entry| if has_it { entry.number == number } else { entry.number < number });
+        if let Some(entry) = it {
+            entry.undelivered = true;
+        }
     }
 
     /// One direction or both are over.

@@ -80,6 +80,7 @@ impl Http1 {
 
     fn queue_request(&mut self, mut entry: InFlight, start: Start, sink: &mut impl Sink) {
         self.current = None;
+        entry.number = self.standing.exchange;
         if start.turn {
             self.unmatched = None;
             self.begin_turn(start.exit_ns, sink);
@@ -99,6 +100,7 @@ impl Http1 {
             entry.call.response_body = orphan.body;
             entry.first_byte_ns = Some(orphan.first_byte_ns);
             entry.end_ns = orphan.end_ns;
+            entry.undelivered = orphan.undelivered;
             if entry.is("HEAD") && !orphan.whole {
                 self.responses.state = State::Head;
             }

@@ -61,6 +61,7 @@ impl Http1 {
             return;
         }
         self.report_orphan(sink);
+        self.answering = self.standing.exchange;
         let mut framing = head.fields.response();
         let mut tunnel = upgraded;
         if let Some(entry) = self.queue.front_mut() {
@@ -84,6 +85,7 @@ impl Http1 {
                 end_ns: at.exit_ns,
                 body: None,
                 whole: false,
+                undelivered: false,
             });
         }
         if tunnel {
@@ -257,15 +259,21 @@ impl Http1 {
 
     /// Responses may have gone by unseen: those to the requests that are in flight. After a loss
     /// only to those that were in flight when it was noticed, for later requests came after it.
+    /// Never to the one that these bytes belong to, when the kernel says that it has lost nothing.
     fn hide(&mut self, why: Flags) {
         self.queue.overflow = 0;
+        let here = self.standing;
         let noticed =
             why == Flags::LOSSY && self.queue.iter_mut().any(|entry| entry.flags.has(Flags::LOSSY));
-        let mut hidden = 0;
+        let mut hidden = 0_u32;
         for entry in self.queue.iter_mut() {
+            if entry.number != 0 && entry.number == here.exchange && !here.lost {
+                continue;
+            }
             if !noticed || entry.flags.has(Flags::LOSSY) {
                 entry.unseen.set(why);
-                hidden += 1;
+                // Of those that the kernel counts it is known that they lost something.
+                hidden += u32::from(!entry.undelivered);
             }
         }
         // How many of several responses went by cannot be said.

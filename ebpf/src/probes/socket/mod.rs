@@ -72,10 +72,10 @@ fn finished(call: &Call) {
             work.source = Source::none();
         } else {
             work.message = call.message;
-            iterator::vigie_iterator();
+            iterator::vigie_iterator(work.slot);
         }
         work.sock = call.sock;
-        segment::vigie_moved(call.direction as u64);
+        segment::vigie_moved(work.slot, call.direction as u64);
     }
     work.give();
 }

@@ -116,7 +116,7 @@ pub fn tcp_rcv_space_adjust(ctx: BtfTracePointContext) -> i32 {
     work.total = taken.into();
     work.source = Source::none();
     work.sock = sock;
-    segment::vigie_moved(Direction::Received as u64);
+    segment::vigie_moved(work.slot, Direction::Received as u64);
     work.give();
     0
 }
@@ -169,7 +169,7 @@ fn moved(work: &mut Work, sock: u64, returned: i32, flags: u64, direction: Direc
         work.source = Source::none();
     }
     work.sock = sock;
-    segment::vigie_moved(direction as u64);
+    segment::vigie_moved(work.slot, direction as u64);
 }
 
 /// Which message of an array of `entries` this is: the one after the last that this thread was

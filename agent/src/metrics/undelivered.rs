@@ -1,0 +1,74 @@
+//! Calls that the kernel counted because a record of theirs was lost: what is known of them, as the
+//! store takes it.
+
+use std::sync::Arc;
+
+use vigie_common::exchange::{METHODS, Undelivered, UndeliveredKey};
+use vigie_common::record::Class;
+
+use crate::span::http::{self, ErrorType, HttpError};
+use crate::span::{Process, SpanKind};
+
+/// `protocol` of all that the kernel counts.
+pub(super) const HTTP_1: &str = "http/1.1";
+
+/// Calls of one process, role, method and status.
+#[derive(Clone, Copy, Debug)]
+pub struct UndeliveredCalls<'a> {
+    /// Who answered or made them.
+    pub process: &'a Arc<Process>,
+    /// Server or client.
+    pub kind: SpanKind,
+    /// `http.request.method`; `_OTHER` where it is another one, or was not seen.
+    pub method: &'static str,
+    /// Status of the final response, where it was seen.
+    pub status: Option<u16>,
+    /// Why they failed.
+    pub error: Option<HttpError>,
+    /// How many, and how long they took.
+    pub lost: &'a Undelivered,
+}
+
+impl UndeliveredCalls<'_> {
+    pub(super) fn error_type(&self) -> Option<ErrorType> {
+        http::error_type(self.error, self.status, self.kind)
+    }
+
+    /// How many have no duration.
+    pub(super) fn untimed(&self) -> u64 {
+        self.lost.count.saturating_sub(self.lost.classes.iter().sum())
+    }
+}
+
+/// Gives `each` the calls that were counted under a key. Those without a duration had no response
+/// before their connection ended.
+pub fn calls<'a>(
+    process: &'a Arc<Process>,
+    key: &UndeliveredKey,
+    lost: &'a Undelivered,
+    mut each: impl FnMut(&UndeliveredCalls<'_>),
+) {
+    let is_client = key.class == Class::Http1Client as u8;
+    let method = key.method.checked_sub(1).and_then(|position| METHODS.get(usize::from(position)));
+    let calls = UndeliveredCalls {
+        process,
+        kind: if is_client { SpanKind::Client } else { SpanKind::Server },
+        method: method.copied().unwrap_or("_OTHER"),
+        status: (key.status > 0).then_some(key.status),
+        error: None,
+        lost,
+    };
+    let untimed = calls.untimed();
+    if untimed > 0 {
+        let without = Undelivered { count: untimed, ..Undelivered::default() };
+        each(&UndeliveredCalls {
+            error: Some(HttpError::ConnectionClosed),
+            lost: &without,
+            ..calls
+        });
+    }
+    let timed = Undelivered { count: lost.count.saturating_sub(untimed), ..*lost };
+    if timed.count > 0 {
+        each(&UndeliveredCalls { lost: &timed, ..calls });
+    }
+}
