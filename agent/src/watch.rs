@@ -72,6 +72,8 @@ pub struct Published {
     pub kernel_idle: u64,
     /// Connections that left the kernel's table to make room.
     pub kernel_evicted: u64,
+    /// Runs of programs that the kernel left out.
+    pub skipped_runs: u64,
     /// What has become of the budget.
     pub budget: State,
     /// What the maps take.
@@ -295,6 +297,7 @@ impl Rounds {
             let found = lost.look(probes, pipeline, &counts, now, is_drained);
             self.take_in(&found)?;
             self.probes.control.sweep(&counts, now);
+            self.probes.release_blocked();
             self.take_over();
             self.govern();
         }
@@ -371,12 +374,15 @@ impl Rounds {
     fn publish(&mut self, with_cost: bool) {
         let cost = with_cost.then(|| self.meter.costs());
         let counts = with_cost.then(|| self.probes.counters.read());
+        let skipped = with_cost.then(|| self.probes.skipped_runs());
         let swept = self.probes.control.swept();
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         published.figures = self.pipeline.figures();
         published.undecodable = self.reader.undecodable;
         published.processes = self.identities.stats();
         (published.kernel_idle, published.kernel_evicted) = (swept.idle, swept.evicted);
+        // Programs that are detached tell nothing any more.
+        published.skipped_runs = published.skipped_runs.max(skipped.unwrap_or(0));
         if let Some(counts) = counts {
             published.kernel_connections = swept.used(&counts);
         }

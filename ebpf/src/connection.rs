@@ -75,6 +75,8 @@ pub(crate) const AF_INET: u16 = 2;
 pub(crate) const AF_INET6: u16 = 10;
 /// The states from here on, with one exception (LISTEN), follow a FIN of the peer.
 pub(crate) const TCP_CLOSE: u8 = 7;
+pub(crate) const TCP_CLOSE_WAIT: u8 = 8;
+pub(crate) const TCP_ESTABLISHED: u8 = 1;
 const SOCK_STREAM: u16 = 1;
 const IPPROTO_TCP: u16 = 6;
 
@@ -182,27 +184,31 @@ fn first_sight(
 }
 
 /// Takes account of bytes that were received in a way that no hook sees: the stream has a gap there.
-/// `total` bytes were received just now.
+/// `total` bytes were received just now. Returns whether they are new: two hooks may see the same.
 #[inline(always)]
-pub(crate) fn catch_up(connection: &mut Connection, sock: u64, total: u64) {
+pub(crate) fn catch_up(connection: &mut Connection, sock: u64, total: u64) -> bool {
     if connection.family == AF_UNIX {
-        return;
+        return true;
     }
-    let Some(now) = read::<u32>(sock, offset!(tcp_copied_seq)) else { return };
-    let unseen = now.wrapping_sub(total as u32).wrapping_sub(connection.sequence);
-    let known = connection.sequence != 0;
+    let Some(now) = read::<u32>(sock, offset!(tcp_copied_seq)) else { return true };
+    let before = connection.sequence;
+    let unseen = now.wrapping_sub(total as u32).wrapping_sub(before);
     connection.sequence = now;
-    if !known || unseen == 0 || unseen >= 1 << 31 {
-        return;
+    if before == 0 || unseen == 0 {
+        return true;
     }
     // A FIN takes a number, too. With an upper layer protocol (kernel TLS) the numbers count other
     // bytes.
+    if read::<u64>(sock, offset!(tcp_upper_layer)) != Some(0) {
+        return true;
+    }
     let is_end = unseen == 1
         && read::<u8>(sock, offset!(sock_state)).is_some_and(|state| state >= TCP_CLOSE);
-    if !is_end && read::<u64>(sock, offset!(tcp_upper_layer)) == Some(0) {
+    if !is_end && unseen < 1 << 31 {
         connection.received.position += u64::from(unseen);
         count(Counter::BytesUnread, unseen.into());
     }
+    now != before
 }
 
 const ZERO: Half = Half { position: 0, pending: 0, pending_ns: 0, pending_length: 0, budget: 0 };

@@ -109,7 +109,6 @@ pub(crate) const GATHERED_ENTRIES: u64 = 8;
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn vigie_gather(slot: u64) -> u64 {
-    segment::vigie_pieces(slot);
     let Some(work) = segment::work(slot) else { return 0 };
     let ring = ring_of(work.header.connection);
     // SAFETY: `ring` is a ring.

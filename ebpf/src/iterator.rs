@@ -16,6 +16,9 @@ use crate::{
 /// Entries of an iovec array that are gone back over.
 const MAX_BACK: u64 = 64;
 
+/// A send of pages, since 6.5.
+const MSG_SPLICE_PAGES: u32 = 0x800_0000;
+
 /// Points [`segment::Work`] to the bytes that were moved with the iterator of its message.
 /// What has no user memory (pages of files and pipes, registered buffers of io_uring) is counted as
 /// unread.
@@ -26,7 +29,11 @@ pub extern "C" fn vigie_iterator(slot: u64) -> u64 {
     work.source = match behind(work.message, work.total) {
         Some(source) => source,
         None => {
-            count(Counter::LostIteratorUnread, 1);
+            // The pages of sendfile and splice are no loss.
+            let flags = read::<u32>(work.message, offset!(message_flags)).unwrap_or(0);
+            if flags & MSG_SPLICE_PAGES == 0 {
+                count(Counter::LostIteratorUnread, 1);
+            }
             Source::none()
         }
     };

@@ -2,12 +2,12 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use vigie_common::{
     counter::Counter,
     exchange::{UNDELIVERED_KEYS, Undelivered},
-    policy::{HINT_SLOTS, Hint, MAX_CLOSES, MAX_SETTLED, ProcessEntry, Tuning},
+    policy::{HINT_SLOTS, Hint, MAX_BLOCKED, MAX_CLOSES, MAX_SETTLED, ProcessEntry, Tuning},
     record::Close,
 };
 
@@ -82,9 +82,15 @@ pub(crate) fn is_needed(what: u32) -> bool {
     NEEDS.get_ptr(0).is_some_and(|needs| unsafe { *needs } & what != 0)
 }
 
-/// Calls of send and receive functions that kprobes saw begin, by thread.
+/// Calls of send and receive functions that kprobes saw begin, by thread. The last one of a thread
+/// stays until it is the longest unused: nothing tells of the end of most.
 #[map]
-pub(crate) static IN_FLIGHT: HashMap<u64, InFlight> = HashMap::with_max_entries(IN_FLIGHT_CALLS, 0);
+pub(crate) static IN_FLIGHT: LruHashMap<u64, InFlight> =
+    LruHashMap::with_max_entries(IN_FLIGHT_CALLS, 0);
+
+/// Threads that were in a receive when the hooks were attached.
+#[map]
+pub(crate) static BLOCKED: HashMap<u32, u32> = HashMap::with_max_entries(MAX_BLOCKED, 0);
 
 /// Progress through the messages of one call, by thread.
 #[map]

@@ -65,23 +65,26 @@ impl Source {
     pub(crate) fn vector(address: u64, entries: u64) -> Self {
         Self { address, entries: entries.min(MAX_IOVECS), skip: 0, in_kernel: 0 }
     }
+}
 
-    /// Base and length of one entry of the array.
-    #[inline(always)]
-    pub(crate) fn entry(&self, index: u64) -> Option<[u64; 2]> {
-        let address = self.address.wrapping_add(index * 16);
-        let mut entry = if self.in_kernel == 0 {
-            read_user::<[u64; 2]>(address)?
-        } else {
-            read::<[u64; 2]>(address, 0)?
-        };
-        if index == 0 {
-            let skip = self.skip.min(entry[1]);
-            entry[0] = entry[0].wrapping_add(skip);
-            entry[1] -= skip;
-        }
-        Some(entry)
-    }
+/// Reads one entry of the iovec array, whatever memory it is in, into [`Work`]. Returns whether it
+/// could be read. A function of its own because loops over entries would otherwise be looked at by the
+/// verifier once for each way through each of their rounds.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_entry(slot: u64, index: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
+    let address = work.source.address.wrapping_add(index * 16);
+    work.vector = [0; 2];
+    let entry = if work.source.in_kernel == 0 {
+        read_user::<[u64; 2]>(address)
+    } else {
+        read::<[u64; 2]>(address, 0)
+    };
+    let Some([base, length]) = entry else { return 0 };
+    let skip = if index == 0 { work.source.skip.min(length) } else { 0 };
+    work.vector = [base.wrapping_add(skip), length - skip];
+    1
 }
 
 /// Who called, and when.
@@ -126,6 +129,8 @@ pub(crate) struct Work {
     skipped_last: u64,
     /// Records that found no room.
     pub(crate) failed: u64,
+    /// Base and length of the iovec entry that was read last.
+    pub(crate) vector: [u64; 2],
     /// Bases and lengths of the first iovec entries.
     pub(crate) pieces: [[u64; 2]; emit::GATHERED_ENTRIES as usize],
     /// First bytes of the call, and how many they are.
@@ -223,8 +228,8 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     if !connection.is_interesting() {
         return 0;
     }
-    if matches!(direction, Direction::Received) {
-        connection::catch_up(connection, sock, total);
+    if matches!(direction, Direction::Received) && !connection::catch_up(connection, sock, total) {
+        return 0;
     }
     let mark = direction as u8 + 1;
     let turn = connection.last_direction != mark;
@@ -372,10 +377,11 @@ pub extern "C" fn vigie_round(slot: u64) -> u64 {
         if work.entry >= work.source.entries || work.source.entries >= Source::NONE {
             return 0;
         }
-        let Some([base, length]) = work.source.entry(work.entry) else {
+        if vigie_entry(slot, work.entry) == 0 {
             count(Counter::LostUserMemory, 1);
             return 0;
-        };
+        }
+        let [base, length] = work.vector;
         work.entry += 1;
         work.base = base;
         work.length = length.min(work.remaining);
@@ -399,9 +405,11 @@ pub extern "C" fn vigie_pieces(slot: u64) -> u64 {
     let Some(work) = work(slot) else { return 0 };
     let mut entry = 0;
     while entry < work.pieces.len() {
-        let exists = (entry as u64) < work.source.entries;
-        work.pieces[entry] =
-            exists.then(|| work.source.entry(entry as u64)).flatten().unwrap_or_default();
+        work.vector = [0; 2];
+        if (entry as u64) < work.source.entries {
+            vigie_entry(slot, entry as u64);
+        }
+        work.pieces[entry] = work.vector;
         entry += 1;
     }
     0
@@ -414,6 +422,7 @@ fn gathered(work: &mut Work) {
     work.header.head = 0;
     work.header.tail = 0;
     work.header.flags |= data_flags::LAST_SLICE;
+    vigie_pieces(work.slot);
     if emit::vigie_gather(work.slot) == 0 {
         work.failed += 1;
     }
@@ -491,7 +500,7 @@ fn carry(work: &mut Work, half: &mut connection::Half) {
 
 /// Looks at the first bytes of a turn on a connection that is not classified. Returns whether it is
 /// now known to be HTTP/1.x.
-#[inline(always)]
+#[inline(never)]
 fn undecided(connection: &mut Connection, work: &Work, direction: Direction, turn: bool) -> bool {
     let total = work.total;
     if turn {
@@ -567,7 +576,10 @@ pub extern "C" fn vigie_first_bytes(slot: u64) -> u64 {
         if entry >= entries || have >= 8 || u64::from(have) >= work.total {
             break;
         }
-        let Some(vector) = work.source.entry(entry) else { break };
+        if vigie_entry(slot, entry) == 0 {
+            break;
+        }
+        let vector = work.vector;
         let available = vector[1].min(work.total - u64::from(have));
         let (more, count) = few_bytes(vector[0], available, 8 - have);
         work.first |= more << (have * 8);
@@ -598,7 +610,10 @@ pub extern "C" fn vigie_seen(slot: u64) -> u64 {
             if entry >= entries || length > 0 {
                 break;
             }
-            let Some(vector) = work.source.entry(entry) else { return 0 };
+            if vigie_entry(slot, entry) == 0 {
+                return 0;
+            }
+            let vector = work.vector;
             (base, length) = (vector[0], vector[1].min(work.total));
             entry += 1;
         }

@@ -69,6 +69,8 @@ pub fn resolve(btf: &Btf) -> Result<Offsets, BtfError> {
         // One of a union, with the buffer where there is one: `__iov` since 6.4.
         iterator_pointer: at("iov_iter.__iov").or_else(|_| at("iov_iter.iov"))?,
         iterator_count: at("iov_iter.count")?,
+        message_flags: at("msghdr.msg_flags")?,
+        task_stack: at("task_struct.stack")?,
         reserved: 0,
         sock_state: at("sock.__sk_common.skc_state")?,
     })

@@ -1,9 +1,11 @@
-//! Attaching and detaching programs, each by the kind of its hook.
+//! Attaching and detaching programs, each by the kind of its hook, and the choice of a backend.
 
 use aya::Ebpf;
 use aya::programs::{BtfTracePoint, FEntry, FExit, KProbe, ProgramError};
 
-use super::backend::{Hook, Probe};
+use super::backend::{Backend, Choice, Hook, LIFE, Need, Probe};
+use super::load::{LoadError, ProbeState, Status};
+use crate::kernel::btf::Btf;
 
 /// Why a program is not attached.
 pub(super) enum AttachError {
@@ -89,6 +91,124 @@ pub(super) fn unload(ebpf: &mut Ebpf, probe: &Probe) {
         Hook::Kprobe | Hook::Kretprobe => {
             drop(<&mut KProbe>::try_from(program).map(KProbe::unload));
         }
+    }
+}
+
+/// Attaching in progress.
+pub(super) struct Attaching<'a> {
+    pub(super) ebpf: &'a mut Ebpf,
+    pub(super) btf: &'a aya::Btf,
+    pub(super) types: &'a Btf,
+    pub(super) statuses: Vec<Status>,
+    pub(super) attached: Vec<&'static Probe>,
+    pub(super) on_demand: Vec<(&'static Probe, u32)>,
+    pub(super) all: bool,
+}
+
+impl Attaching<'_> {
+    /// Attaches the best backend that the kernel takes, and what all backends need.
+    pub(super) fn run(&mut self, choice: Choice) -> Result<Backend, LoadError> {
+        for probe in &LIFE {
+            let state = self.one(probe)?;
+            self.statuses.push(Status::of(probe, state));
+        }
+        let mut candidates = choice.candidates().peekable();
+        while let Some(backend) = candidates.next() {
+            let next = candidates.peek().map(|next| next.name());
+            if self.backend(backend, next)? {
+                return Ok(backend);
+            }
+            if choice != Choice::Auto && Some(backend) == choice.candidates().next() {
+                tracing::warn!("the kernel refused the backend {backend}; another one is used");
+            }
+        }
+        let statuses = std::mem::take(&mut self.statuses);
+        Err(LoadError::NoBackend(
+            statuses.into_iter().filter(|status| !is_of_life(status.name)).collect(),
+        ))
+    }
+
+    /// Attaches a backend; whether the kernel took what it needs. Of one that it did not take only
+    /// the program that was refused is reported.
+    fn backend(&mut self, backend: Backend, next: Option<&'static str>) -> Result<bool, LoadError> {
+        let (before, attached) = (self.statuses.len(), self.attached.len());
+        let fails = |state, probe| Status { fallback: next, ..Status::of(probe, state) };
+        // What is required comes first: a backend that is not taken costs one attempt.
+        let required = |probe: &&&Probe| probe.need == Need::Required;
+        if is_refused(backend.name())
+            && let Some(probe) = backend.probes().iter().find(|probe| required(&probe))
+        {
+            let reason = format!("refused by {REFUSE}");
+            self.statuses.push(fails(ProbeState::Refused(reason), probe));
+            return Ok(false);
+        }
+        let first = backend.probes().iter().filter(|probe| required(&probe));
+        let then = backend.probes().iter().filter(|probe| !required(&probe));
+        for probe in first.chain(then) {
+            let state = self.one(probe)?;
+            if probe.need == Need::Required && state != ProbeState::Ok {
+                tracing::debug!(probe = probe.function, ?state, "backend {backend} is not used");
+                self.drop_since(backend, before, attached);
+                self.statuses.push(fails(state, probe));
+                return Ok(false);
+            }
+            self.statuses.push(Status::of(probe, state));
+        }
+        Ok(true)
+    }
+
+    fn drop_since(&mut self, backend: Backend, statuses: usize, attached: usize) {
+        self.statuses.truncate(statuses);
+        self.attached.truncate(attached);
+        self.on_demand.clear();
+        for probe in backend.probes() {
+            unload(self.ebpf, probe);
+        }
+    }
+
+    /// Has the kernel check a program, once.
+    fn check(&mut self, probe: &Probe) -> Result<ProbeState, LoadError> {
+        if !probe.hook.exists(self.types, probe.function) {
+            return Ok(ProbeState::Off("this kernel does not have it".to_owned()));
+        }
+        state_of(probe, load(self.ebpf, self.btf, probe))
+    }
+
+    /// Checks and attaches a program, or keeps it for later.
+    fn one(&mut self, probe: &'static Probe) -> Result<ProbeState, LoadError> {
+        let state = self.check(probe)?;
+        if let ProbeState::Refused(reason) = &state
+            && probe.need != Need::Required
+        {
+            tracing::warn!(probe = probe.function, reason, "the kernel refused a probe");
+        }
+        if state != ProbeState::Ok {
+            return Ok(state);
+        }
+        if let Need::OnDemand(need, unless) = probe.need {
+            let now = unless.is_some_and(|other| !Hook::Tracepoint.exists(self.types, other));
+            if !now && !self.all {
+                self.on_demand.push((probe, need));
+                return Ok(ProbeState::Off("attached when it is needed".to_owned()));
+            }
+        }
+        let state = state_of(probe, attach(self.ebpf, probe))?;
+        if state == ProbeState::Ok {
+            self.attached.push(probe);
+        }
+        Ok(state)
+    }
+}
+
+fn is_of_life(function: &str) -> bool {
+    LIFE.iter().any(|probe| probe.function == function)
+}
+
+fn state_of(probe: &Probe, result: Result<(), AttachError>) -> Result<ProbeState, LoadError> {
+    match result {
+        Ok(()) => Ok(ProbeState::Ok),
+        Err(AttachError::Refused(reason)) => Ok(ProbeState::Refused(reason)),
+        Err(AttachError::Incomplete) => Err(LoadError::Incomplete(probe.program)),
     }
 }
 

@@ -71,15 +71,17 @@ pub enum Choice {
 }
 
 impl Choice {
-    /// The backends to try, in order.
-    pub(super) const fn candidates(self) -> &'static [Backend] {
-        match self {
-            Self::Auto => &Backend::ALL,
-            Self::SocketFentry => &[Backend::SocketFentry],
-            Self::SocketKprobe => &[Backend::SocketKprobe],
-            Self::SocketTracepoint => &[Backend::SocketTracepoint],
-            Self::Syscall => &[Backend::Syscall],
-        }
+    /// The backends to try, in order: the wanted one, then the others.
+    pub(super) fn candidates(self) -> impl Iterator<Item = Backend> {
+        let wanted = match self {
+            Self::Auto => None,
+            Self::SocketFentry => Some(Backend::SocketFentry),
+            Self::SocketKprobe => Some(Backend::SocketKprobe),
+            Self::SocketTracepoint => Some(Backend::SocketTracepoint),
+            Self::Syscall => Some(Backend::Syscall),
+        };
+        let others = Backend::ALL.into_iter().filter(move |backend| Some(*backend) != wanted);
+        wanted.into_iter().chain(others)
     }
 }
 
@@ -124,6 +126,8 @@ pub(super) enum Need {
     /// When the kernel has met what these bits of [`needs`] say; at once where the kernel has no
     /// tracepoint of this name, if one is given.
     OnDemand(u32, Option<&'static str>),
+    /// Until the threads have gone on that were in a receive at start.
+    WhileBlocked,
 }
 
 /// A program, its hook, and what is done without it.
@@ -169,7 +173,14 @@ const NO_IPV6: Option<&str> = Some("none: IPv6 sockets are not seen");
 const NO_UNIX: Option<&str> = Some("none: unix sockets are not seen");
 const LENGTHS: Option<&str> = Some("sequence numbers");
 
-static FENTRY: [Probe; 12] = [
+static FENTRY: [Probe; 14] = [
+    probe(
+        Hook::Fentry,
+        "tcp_cleanup_rbuf",
+        "fentry_tcp_cleanup_rbuf",
+        Need::WhileBlocked,
+        Some("none: what threads wait for at start is not seen"),
+    ),
     probe(Hook::Fentry, "unix_release", "fentry_unix_release", Need::Optional, Some("age")),
     probe(Hook::Fentry, "inet_sendmsg", "fentry_inet_sendmsg", Need::Optional, RETURN),
     probe(Hook::Fentry, "inet6_sendmsg", "fentry_inet6_sendmsg", Need::Optional, RETURN),
@@ -181,6 +192,7 @@ static FENTRY: [Probe; 12] = [
         RETURN,
     ),
     probe(Hook::Fexit, "inet_sendpage", "fexit_inet_sendpage", Need::Optional, None),
+    probe(Hook::Fexit, "unix_stream_sendpage", "fexit_unix_stream_sendpage", Need::Optional, None),
     probe(Hook::Fexit, "tcp_splice_read", "fexit_tcp_splice_read", Need::Optional, LENGTHS),
     probe(Hook::Fexit, "unix_stream_sendmsg", "fexit_unix_stream_sendmsg", Need::Optional, NO_UNIX),
     probe(Hook::Fexit, "unix_stream_recvmsg", "fexit_unix_stream_recvmsg", Need::Optional, NO_UNIX),
@@ -194,18 +206,18 @@ const RETURN: Option<&str> = Some("time of return");
 
 /// Returns before entries: a call whose entry was seen is taken out when it returns.
 static KPROBE: [Probe; 16] = [
-    probe(Hook::Kprobe, "unix_release", "kprobe_unix_release", Need::Optional, Some("age")),
-    returns("inet_sendpage", Need::Optional, None),
-    returns("tcp_splice_read", Need::Optional, LENGTHS),
+    entry("unix_release", "kprobe_unix_release", Need::Optional, Some("age")),
+    returns("unix_stream_sendpage", Need::Optional, None),
     returns("unix_stream_sendmsg", Need::Optional, NO_UNIX),
     returns("unix_stream_recvmsg", Need::Optional, NO_UNIX),
-    returns("inet6_sendmsg", Need::Optional, NO_IPV6),
-    returns("inet_sendmsg", Need::Required, None),
+    returns("tcp_splice_read", Need::Optional, LENGTHS),
+    entry("release_sock", "kprobe_release_sock", Need::Required, None),
     entry("tcp_cleanup_rbuf", "kprobe_tcp_cleanup_rbuf", Need::Required, None),
-    entry("inet_sendpage", "kprobe_inet_sendpage", Need::Optional, None),
-    entry("tcp_splice_read", "kprobe_tcp_splice_read", Need::Optional, LENGTHS),
-    entry("unix_stream_sendmsg", "kprobe_send", Need::Optional, NO_UNIX),
+    entry("unix_stream_sendpage", "kprobe_unix_sendpage", Need::Optional, None),
+    entry("unix_stream_sendmsg", "kprobe_unix_send", Need::Optional, NO_UNIX),
     entry("unix_stream_recvmsg", "kprobe_unix_receive", Need::Optional, NO_UNIX),
+    entry("tcp_splice_read", "kprobe_tcp_splice_read", Need::Optional, LENGTHS),
+    entry("inet_sendpage", "kprobe_inet_sendpage", Need::Optional, None),
     entry("inet6_sendmsg", "kprobe_send", Need::Optional, NO_IPV6),
     entry("inet6_recvmsg", "kprobe_receive", Need::Optional, NO_IPV6),
     entry("inet_sendmsg", "kprobe_send", Need::Required, None),

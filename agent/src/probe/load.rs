@@ -4,6 +4,8 @@
 //! is used. Any other program that the kernel refuses is switched off with a reason. Only when every
 //! backend is refused is there nothing to watch with, and that is an error.
 
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::Arc;
 
 use aya::maps::{Array, HashMap, MapData, MapError, RingBuf};
@@ -13,8 +15,9 @@ use vigie_common::params::{Params, Settings};
 use vigie_common::policy::ProcessPolicy;
 use vigie_common::record::RINGS;
 
-use super::attach::{self, AttachError};
-use super::backend::{Backend, Choice, Hook, LIFE, Need, Probe};
+use super::attach::{self, AttachError, Attaching};
+use super::backend::{Backend, Choice, Hook, Need, Probe};
+use super::blocked::Blocked;
 use super::control::Control;
 use super::cost::Meter;
 use super::counters::Counters;
@@ -103,7 +106,7 @@ pub struct Status {
 }
 
 impl Status {
-    fn of(probe: &Probe, state: ProbeState) -> Self {
+    pub(super) fn of(probe: &Probe, state: ProbeState) -> Self {
         Self { name: probe.function, hook: probe.hook.name(), state, fallback: probe.fallback }
     }
 }
@@ -136,6 +139,7 @@ pub struct Probes {
     /// Programs that are attached when the kernel has met what the bits say.
     on_demand: Vec<(&'static Probe, u32)>,
     needs: Array<MapData, u32>,
+    blocked: Option<Blocked>,
     /// What the kernel counted because records were lost.
     pub undeliveries: Undeliveries,
     /// Holds the programs and the remaining maps.
@@ -160,12 +164,37 @@ impl Probes {
         }
     }
 
+    /// Detaches what served threads that were in a receive at start when they all have gone on. To be
+    /// called now and then.
+    pub fn release_blocked(&mut self) {
+        if self.blocked.as_mut().is_some_and(|blocked| !blocked.is_any_left()) {
+            self.blocked = None;
+            let ebpf = &mut self.ebpf;
+            let is_over = |probe: &mut &Probe| probe.need == Need::WhileBlocked;
+            for probe in self.attached.extract_if(.., is_over) {
+                attach::unload(ebpf, probe);
+            }
+        }
+    }
+
     /// Detaches all programs: no record is written from now on, those in the rings stay.
     pub fn detach(&mut self) {
         self.on_demand.clear();
         for probe in self.attached.drain(..) {
             attach::unload(&mut self.ebpf, probe);
         }
+    }
+
+    /// Runs that the kernel left out because another thread was in the middle of the program on the
+    /// same processor (`recursion_misses`, Linux 5.12). Kernels that preempt there do so: 7.2.
+    pub fn skipped_runs(&self) -> u64 {
+        let programs: BTreeSet<_> = self.attached.iter().map(|probe| probe.program).collect();
+        let missed = |name| {
+            let fd = self.ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd();
+            let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+            memory::field(&info, "recursion_misses:")
+        };
+        programs.into_iter().filter_map(missed).sum()
     }
 
     /// Measures what the programs cost, when it is time; to be called often.
@@ -197,12 +226,17 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
             } else {
                 ProcessPolicy::Ignore
             } as u32,
-            has_destroy: u32::from(types.has_typedef("btf_trace_tcp_destroy_sock")),
+            has_destroy: u32::from(
+                types.has_typedef("btf_trace_tcp_destroy_sock")
+                    && !attach::is_refused("tcp_destroy_sock"),
+            ),
             undecided_turns: UNDECIDED_TURNS,
             iterator_mask: iterators.mask,
             iterator_vector: iterators.vector,
             iterator_buffer: iterators.buffer.unwrap_or(0),
             iterator_has_buffer: u32::from(iterators.buffer.is_some()),
+            has_task_registers: u32::from(types.enumerator("BPF_FUNC_task_pt_regs").is_ok()),
+            reserved: 0,
             socket_file_ops: socket_operations(options.backend),
         },
         offsets: offsets::resolve(&types)?,
@@ -247,12 +281,16 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
     };
     let backend = attaching.run(options.backend)?;
     let Attaching { statuses, attached, on_demand, .. } = attaching;
+    let misses_returns = matches!(backend, Backend::SocketFentry | Backend::SocketKprobe);
+    let blocked =
+        if misses_returns { Some(Blocked::look(table(&mut ebpf, "BLOCKED")?)) } else { None };
     Ok(Probes {
         statuses,
         backend,
         attached,
         on_demand,
         needs,
+        blocked,
         rings: taken,
         counters: Arc::new(Counters(counters)),
         control: Control {
@@ -323,118 +361,4 @@ const fn reference_at(program: &'static str, function: &'static str) -> Probe {
 /// at the inode. To find it takes a while, so not where that backend is the last resort.
 fn socket_operations(choice: Choice) -> u64 {
     if choice == Choice::Syscall { symbols::address_of("socket_file_ops").unwrap_or(0) } else { 0 }
-}
-
-/// Attaching in progress.
-struct Attaching<'a> {
-    ebpf: &'a mut Ebpf,
-    btf: &'a aya::Btf,
-    types: &'a Btf,
-    statuses: Vec<Status>,
-    attached: Vec<&'static Probe>,
-    on_demand: Vec<(&'static Probe, u32)>,
-    all: bool,
-}
-
-impl Attaching<'_> {
-    fn run(&mut self, choice: Choice) -> Result<Backend, LoadError> {
-        for probe in &LIFE {
-            let state = self.one(probe)?;
-            self.statuses.push(Status::of(probe, state));
-        }
-        let candidates = choice.candidates();
-        for (index, backend) in candidates.iter().enumerate() {
-            let next = candidates.get(index + 1).map(|next| next.name());
-            if self.backend(*backend, next)? {
-                return Ok(*backend);
-            }
-        }
-        let statuses = std::mem::take(&mut self.statuses);
-        Err(LoadError::NoBackend(
-            statuses.into_iter().filter(|status| !is_of_life(status.name)).collect(),
-        ))
-    }
-
-    /// Attaches a backend; whether the kernel took what it needs. Of one that it did not take only
-    /// the program that was refused is reported.
-    fn backend(&mut self, backend: Backend, next: Option<&'static str>) -> Result<bool, LoadError> {
-        let (before, attached) = (self.statuses.len(), self.attached.len());
-        let fails = |state, probe| Status { fallback: next, ..Status::of(probe, state) };
-        // What is required comes first: a backend that is not taken costs one attempt.
-        let required = |probe: &&&Probe| probe.need == Need::Required;
-        if attach::is_refused(backend.name())
-            && let Some(probe) = backend.probes().iter().find(|probe| required(&probe))
-        {
-            let reason = format!("refused by {}", attach::REFUSE);
-            self.statuses.push(fails(ProbeState::Refused(reason), probe));
-            return Ok(false);
-        }
-        let first = backend.probes().iter().filter(|probe| required(&probe));
-        let then = backend.probes().iter().filter(|probe| !required(&probe));
-        for probe in first.chain(then) {
-            let state = self.one(probe)?;
-            if probe.need == Need::Required && state != ProbeState::Ok {
-                tracing::debug!(probe = probe.function, ?state, "backend {backend} is not used");
-                self.drop_since(backend, before, attached);
-                self.statuses.push(fails(state, probe));
-                return Ok(false);
-            }
-            self.statuses.push(Status::of(probe, state));
-        }
-        Ok(true)
-    }
-
-    fn drop_since(&mut self, backend: Backend, statuses: usize, attached: usize) {
-        self.statuses.truncate(statuses);
-        self.attached.truncate(attached);
-        self.on_demand.clear();
-        for probe in backend.probes() {
-            attach::unload(self.ebpf, probe);
-        }
-    }
-
-    /// Has the kernel check a program, once.
-    fn check(&mut self, probe: &Probe) -> Result<ProbeState, LoadError> {
-        if !probe.hook.exists(self.types, probe.function) {
-            return Ok(ProbeState::Off("this kernel does not have it".to_owned()));
-        }
-        state_of(probe, attach::load(self.ebpf, self.btf, probe))
-    }
-
-    /// Checks and attaches a program, or keeps it for later.
-    fn one(&mut self, probe: &'static Probe) -> Result<ProbeState, LoadError> {
-        let state = self.check(probe)?;
-        if let ProbeState::Refused(reason) = &state
-            && probe.need != Need::Required
-        {
-            tracing::warn!(probe = probe.function, reason, "the kernel refused a probe");
-        }
-        if state != ProbeState::Ok {
-            return Ok(state);
-        }
-        if let Need::OnDemand(need, unless) = probe.need {
-            let now = unless.is_some_and(|other| !Hook::Tracepoint.exists(self.types, other));
-            if !now && !self.all {
-                self.on_demand.push((probe, need));
-                return Ok(ProbeState::Off("attached when it is needed".to_owned()));
-            }
-        }
-        let state = state_of(probe, attach::attach(self.ebpf, probe))?;
-        if state == ProbeState::Ok {
-            self.attached.push(probe);
-        }
-        Ok(state)
-    }
-}
-
-fn is_of_life(function: &str) -> bool {
-    LIFE.iter().any(|probe| probe.function == function)
-}
-
-fn state_of(probe: &Probe, result: Result<(), AttachError>) -> Result<ProbeState, LoadError> {
-    match result {
-        Ok(()) => Ok(ProbeState::Ok),
-        Err(AttachError::Refused(reason)) => Ok(ProbeState::Refused(reason)),
-        Err(AttachError::Incomplete) => Err(LoadError::Incomplete(probe.program)),
-    }
 }

@@ -35,7 +35,8 @@ pub(super) fn of(ebpf: &Ebpf) -> Vec<MapMemory> {
     maps
 }
 
-fn field(info: &str, name: &str) -> Option<u64> {
+/// A number in the kernel's text about a descriptor.
+pub(super) fn field(info: &str, name: &str) -> Option<u64> {
     info.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 

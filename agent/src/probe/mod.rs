@@ -5,6 +5,7 @@
 
 mod attach;
 pub mod backend;
+mod blocked;
 pub mod control;
 pub mod cost;
 pub mod counters;

@@ -66,9 +66,12 @@ pub struct Offsets {
     pub iterator_pointer: u32,
     /// Bytes that it has still to go.
     pub iterator_count: u32,
+    /// `msg_flags` of a message.
+    pub message_flags: u32,
+    pub sock_state: u32,
+    pub task_stack: u32,
     /// Keeps the size a multiple of eight.
     pub reserved: u32,
-    pub sock_state: u32,
 }
 
 /// Limits and switches fixed at load time.
@@ -100,6 +103,10 @@ pub struct Settings {
     pub iterator_buffer: u32,
     /// Whether this kernel has that kind.
     pub iterator_has_buffer: u32,
+    /// Whether it has `bpf_task_pt_regs`.
+    pub has_task_registers: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
     /// Address of `socket_file_ops`, 0 where it was not looked for or not found.
     pub socket_file_ops: u64,
 }

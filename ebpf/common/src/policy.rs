@@ -75,6 +75,9 @@ pub mod connection_layout {
     pub const EXCHANGE: usize = 112;
 }
 
+/// Threads that were in a receive when the hooks were attached, entries of `BLOCKED`.
+pub const MAX_BLOCKED: u32 = 8192;
+
 /// Ends of connections that wait for user space because the ring had no room for them, entries of
 /// `CLOSES`.
 pub const MAX_CLOSES: u32 = 8192;
@@ -95,6 +98,4 @@ pub const fn hint_slot(connection: u64) -> u32 {
 pub mod needs {
     /// A unix stream connection of interest, whose end only its close tells.
     pub const UNIX_CLOSE: u32 = 1;
-    /// A process that splices.
-    pub const SPLICE: u32 = 2;
 }

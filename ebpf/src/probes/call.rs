@@ -7,7 +7,7 @@ use vigie_common::counter::Counter;
 use crate::{
     kernel::read_user,
     maps::count,
-    segment::{Source, Work},
+    segment::{self, Source},
 };
 
 /// What is done at a system call.
@@ -122,22 +122,31 @@ pub(super) fn has_several(kind: u8) -> bool {
     kind == kind::RECVMMSG || kind == kind::SENDMMSG
 }
 
-/// Points `work` to the buffers of a `struct msghdr` (name, name length, iovec array, its length),
-/// the one with this index in an array of `struct mmsghdr` (64 bytes each). Whether they could be
-/// read.
-#[inline(always)]
-pub(super) fn message(work: &mut Work, array: u64, index: u64) -> bool {
+/// Points [`Work`] to the buffers of a `struct msghdr` (name, name length, iovec array, its length),
+/// the one with this index in an array of `struct mmsghdr` (64 bytes each). Returns whether they could
+/// be read.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_message(slot: u64, array: u64, index: u64) -> u64 {
+    let Some(work) = segment::work(slot) else { return 0 };
     let message = array.wrapping_add(index * 64);
     let Some([address, entries]) = read_user::<[u64; 2]>(message.wrapping_add(16)) else {
         count(Counter::LostUserMemory, 1);
-        return false;
+        return 0;
     };
     work.source = Source::vector(address, entries);
-    true
+    1
 }
 
-/// What was moved of the message with this index, as the kernel notes it in `struct mmsghdr`.
-#[inline(always)]
-pub(super) fn moved_of(array: u64, index: u64) -> u64 {
-    read_user::<u32>(array.wrapping_add(index * 64 + 56)).unwrap_or(0).into()
+/// Like [`vigie_message`], with what was moved of the message, as the kernel notes it in
+/// `struct mmsghdr`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_message_of(slot: u64, array: u64, index: u64) -> u64 {
+    let Some(work) = segment::work(slot) else { return 0 };
+    work.total = 0;
+    if let Some(length) = read_user::<u32>(array.wrapping_add(index * 64 + 56)) {
+        work.total = length.into();
+    }
+    vigie_message(slot, array, index)
 }

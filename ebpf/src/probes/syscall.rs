@@ -28,8 +28,8 @@ use vigie_common::{
 };
 
 use super::call::{
-    MSG_OOB, MSG_TRUNC, has_header, has_several, is_compat, kind, kind_of, message, moved_of,
-    skips, source, tells_end,
+    MSG_OOB, MSG_TRUNC, has_header, has_several, is_compat, kind, kind_of, skips, source,
+    tells_end, vigie_message, vigie_message_of,
 };
 use crate::{
     connection::{self, AF_UNIX},
@@ -124,11 +124,13 @@ fn moved(work: &mut Work, kind: u8, [fd, second, third, fourth]: [u64; 4], retur
         let mut fd = fd;
         let mut direction = direction_of(kind);
         if has_header(kind) {
-            if !message(work, second, round) {
+            let is_read = if several {
+                vigie_message_of(work.slot, second, round)
+            } else {
+                vigie_message(work.slot, second, 0)
+            };
+            if is_read == 0 {
                 return;
-            }
-            if several {
-                work.total = moved_of(second, round);
             }
         } else if kind == kind::SPLICE {
             if round == 0 {

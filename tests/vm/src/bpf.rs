@@ -27,6 +27,9 @@ pub(crate) struct Program {
     pub(crate) runs: u64,
     /// Time in these runs, in nanoseconds.
     pub(crate) time: u64,
+    /// Runs that the kernel left out, because a thread was in the middle of the program on the same
+    /// processor.
+    pub(crate) missed: u64,
 }
 
 /// Numbers of all loaded programs.
@@ -68,6 +71,7 @@ struct Info {
     _between: [u64; 14],
     run_time_ns: u64,
     run_cnt: u64,
+    recursion_misses: u64,
 }
 
 fn program(id: u32) -> Result<Program> {
@@ -92,6 +96,7 @@ fn program(id: u32) -> Result<Program> {
         id,
         name: String::from_utf8_lossy(name).into_owned(),
         runs: info.run_cnt,
+        missed: info.recursion_misses,
         time: info.run_time_ns,
     })
 }

@@ -32,13 +32,15 @@ pub(crate) fn run(names: &str, backends: &str) -> Result<()> {
         if names == "all" && test.only_on.is_some_and(|only| only != kernel) {
             continue;
         }
-        match test.runs {
-            Runs::Once if is_chosen("-") => run_one(test, "-")?,
-            Runs::Once => {}
-            Runs::OnEachBackend => {
-                offered.iter().try_for_each(|backend| run_one(test, backend))?;
-            }
-        }
+        let is_thorough = kernel == tests::THOROUGH;
+        let last = offered.last().copied().into_iter();
+        let on: Vec<&str> = match test.runs {
+            Runs::Once => is_chosen("-").then_some("-").into_iter().collect(),
+            Runs::OnLastBackend => last.collect(),
+            Runs::OnEachInDepth if !is_thorough => last.collect(),
+            Runs::OnEachInDepth | Runs::OnEachBackend => offered.clone(),
+        };
+        on.into_iter().try_for_each(|backend| run_one(test, backend))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! - Hooks: the send and receive functions of the IPv4, IPv6 and unix stream socket families. They
 //!   are below every way into the kernel (system calls, io_uring, splice) and above kernel TLS, and
-//!   their arguments are the same from 5.10 to 7.2. `inet_sendpage` is what sendfile used up to 6.4,
+//!   their arguments are the same from 5.10 to 7.2. `inet_sendpage` and `unix_stream_sendpage` are what sendfile used up to 6.4,
 //!   and `tcp_splice_read` what splice from a socket uses.
 //! - Records: `Data`, `Open`; `Close` for unix sockets.
 //! - Kernel: 5.5, with trampolines (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS).
@@ -69,6 +69,13 @@ receives! {
 /// inet_sendpage(socket, page, offset, size, flags)
 #[fexit(function = "inet_sendpage")]
 pub fn fexit_inet_sendpage(ctx: FExitContext) -> i32 {
+    sent(&ctx, 0, ctx.arg(3), ctx.arg(5));
+    0
+}
+
+/// unix_stream_sendpage(socket, page, offset, size, flags)
+#[fexit(function = "unix_stream_sendpage")]
+pub fn fexit_unix_stream_sendpage(ctx: FExitContext) -> i32 {
     sent(&ctx, 0, ctx.arg(3), ctx.arg(5));
     0
 }

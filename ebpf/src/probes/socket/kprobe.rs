@@ -1,18 +1,18 @@
 //! The socket backend on kprobes and kretprobes, for kernels without trampolines.
 //!
-//! - Hooks: as with `fentry` (see [`super::function`]), and `tcp_cleanup_rbuf`.
+//! - Hooks: as with `fentry` (see [`super::function`]), `tcp_cleanup_rbuf` and `release_sock`.
 //! - Records: `Data`, `Open`; `Close` for unix sockets.
 //! - Kernel: any with CONFIG_KPROBES; stock ones with BTF from 5.10.
 //! - Fallback: the tracepoints, else the system calls.
-//! - Cost: a trap or ftrace call per entry, another per return, and a table entry for the time of the
-//!   call.
+//! - Cost: a trap or ftrace call per hook, and a table entry for the time of the call.
 //!
 //! The arguments are gone when a function returns, so they are kept per thread. The kernel follows
-//! only a few calls of one function at a time to their return (ten, or two per CPU), and threads that
-//! wait in a receive would use them up. What is received over TCP is therefore taken when the kernel
-//! tidies up its receive buffer, which it does inside of each receive, with the result at hand. Other
-//! returns that were missed show at the thread's next call and are counted. What is received through
-//! kernel TLS does not pass there.
+//! only a few calls of one function at a time to their return (ten, or two per CPU); threads that are
+//! held up in a send or wait in a receive would use them up. Over TCP no return is needed: a receive
+//! passes `tcp_cleanup_rbuf` with its result, and a send passes `release_sock` when the socket is
+//! given back, where its sequence number tells what was sent. Returns of unix sockets that were missed
+//! show at the thread's next call and are counted. What goes through kernel TLS is not seen, nor why a
+//! send failed.
 
 use aya_ebpf::{
     helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
@@ -21,9 +21,9 @@ use aya_ebpf::{
 };
 use vigie_common::{counter::Counter, record::Direction};
 
-use super::{Call, finished, released, sock_of};
+use super::{Call, blocked, finished, released, sock_of};
 use crate::{
-    connection::TCP_CLOSE,
+    connection::{TCP_CLOSE, TCP_CLOSE_WAIT, TCP_ESTABLISHED},
     iterator,
     kernel::read,
     maps::{IN_FLIGHT, count},
@@ -47,15 +47,25 @@ pub(crate) struct InFlight {
     flags: u32,
     /// Bits of [`SENT`] and [`RETURNS`].
     kind: u32,
+    /// `write_seq` of the TCP socket when a send began.
+    sequence: u32,
+    reserved: u32,
 }
 
 const SENT: u32 = 1;
 /// The return is hooked, too.
 const RETURNS: u32 = 2;
 
-/// inet_sendmsg, inet6_sendmsg and unix_stream_sendmsg(socket, message, size)
+/// inet_sendmsg and inet6_sendmsg(socket, message, size)
 #[kprobe]
 pub fn kprobe_send(ctx: ProbeContext) -> u32 {
+    begun(&ctx, argument(&ctx, 1), argument(&ctx, 2), 0, SENT);
+    0
+}
+
+/// unix_stream_sendmsg, with the same arguments
+#[kprobe]
+pub fn kprobe_unix_send(ctx: ProbeContext) -> u32 {
     begun(&ctx, argument(&ctx, 1), argument(&ctx, 2), 0, SENT | RETURNS);
     0
 }
@@ -77,6 +87,13 @@ pub fn kprobe_unix_receive(ctx: ProbeContext) -> u32 {
 /// inet_sendpage(socket, page, offset, size, flags)
 #[kprobe]
 pub fn kprobe_inet_sendpage(ctx: ProbeContext) -> u32 {
+    begun(&ctx, 0, argument(&ctx, 3), 0, SENT);
+    0
+}
+
+/// unix_stream_sendpage, with the same arguments
+#[kprobe]
+pub fn kprobe_unix_sendpage(ctx: ProbeContext) -> u32 {
     begun(&ctx, 0, argument(&ctx, 3), 0, SENT | RETURNS);
     0
 }
@@ -88,7 +105,7 @@ pub fn kprobe_tcp_splice_read(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// The return of all of these.
+/// The return of those whose return is needed.
 #[kretprobe]
 pub fn kretprobe_returned(ctx: RetProbeContext) -> u32 {
     returned(ctx.ret::<i32>().into());
@@ -101,21 +118,57 @@ pub fn kretprobe_returned(ctx: RetProbeContext) -> u32 {
 pub fn kprobe_tcp_cleanup_rbuf(ctx: ProbeContext) -> u32 {
     // SAFETY: no arguments.
     let thread = unsafe { bpf_get_current_pid_tgid() };
+    let sock = argument(&ctx, 0);
+    let copied = i64::from(argument(&ctx, 1) as i32);
+    let Some(call) = IN_FLIGHT.get_ptr_mut(thread) else {
+        blocked::woken(sock, copied);
+        return 0;
+    };
+    // SAFETY: the entry is this thread's own.
+    let call = unsafe { &mut *call };
+    if call.sock != sock || call.kind != 0 {
+        return 0;
+    }
+    if is_of(call, copied) && (copied != 0 || is_at_end(sock)) {
+        handle(call, copied);
+    }
+    0
+}
+
+/// release_sock(sock): a send, or anything else, gives the socket back.
+#[kprobe]
+pub fn kprobe_release_sock(ctx: ProbeContext) -> u32 {
+    // SAFETY: no arguments.
+    let thread = unsafe { bpf_get_current_pid_tgid() };
     let Some(call) = IN_FLIGHT.get_ptr_mut(thread) else { return 0 };
     // SAFETY: the entry is this thread's own.
     let call = unsafe { &mut *call };
     let sock = argument(&ctx, 0);
-    if call.sock != sock || call.kind != 0 {
+    if call.sock != sock || call.kind != SENT || !may_send(sock) {
         return 0;
     }
-    let copied = i64::from(argument(&ctx, 1) as i32);
-    // An entry stays when its call is over; what another call copies does not fit it.
-    let is_this = copied <= 0
-        || iterator::remaining(call.message) == Some(call.asked.wrapping_sub(copied as u64));
-    if is_this && (copied != 0 || is_at_end(sock)) {
-        handle(call, copied);
+    let Some(now) = read::<u32>(sock, offset!(tcp_write_seq)) else { return 0 };
+    let sent = i64::from(now.wrapping_sub(call.sequence));
+    if sent > 0 && sent <= call.asked as i64 && is_of(call, sent) {
+        handle(call, sent);
     }
     0
+}
+
+/// Whether so many bytes fit the call. An entry stays when its call is over, and what another call
+/// moves does not.
+#[inline(always)]
+fn is_of(call: &InFlight, moved: i64) -> bool {
+    moved <= 0
+        || call.message == 0
+        || iterator::remaining(call.message) == Some(call.asked.wrapping_sub(moved as u64))
+}
+
+/// Whether a sock still takes bytes: a FIN takes a sequence number, too.
+#[inline(always)]
+fn may_send(sock: u64) -> bool {
+    read::<u8>(sock, offset!(sock_state))
+        .is_some_and(|state| state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT)
 }
 
 /// Whether all that the peer sent, its FIN included, was taken.
@@ -144,7 +197,7 @@ fn begun(ctx: &ProbeContext, message: u64, asked: u64, flags: u32, kind: u32) {
     if process::watched((thread >> 32) as u32).is_none() {
         return;
     }
-    let call = InFlight {
+    let mut call = InFlight {
         sock: sock_of(argument(ctx, 0)),
         message,
         asked,
@@ -153,7 +206,12 @@ fn begun(ctx: &ProbeContext, message: u64, asked: u64, flags: u32, kind: u32) {
         handled: 0,
         flags,
         kind,
+        sequence: 0,
+        reserved: 0,
     };
+    if kind == SENT {
+        call.sequence = read(call.sock, offset!(tcp_write_seq)).unwrap_or(0);
+    }
     if let Some(old) = IN_FLIGHT.get_ptr(thread) {
         // SAFETY: the entry is this thread's own.
         if unsafe { (*old).kind } & RETURNS != 0 {
@@ -171,9 +229,11 @@ fn returned(returned: i64) {
     let thread = unsafe { bpf_get_current_pid_tgid() };
     let Some(call) = IN_FLIGHT.get_ptr_mut(thread) else { return };
     // SAFETY: the entry is this thread's own.
-    handle(unsafe { &mut *call }, returned);
-    // It was there just now.
-    let _ = IN_FLIGHT.remove(thread);
+    let call = unsafe { &mut *call };
+    handle(call, returned);
+    // It is over, and no other call's.
+    call.kind = 0;
+    call.sock = 0;
 }
 
 /// Handles what a call moved beyond what was handled of it, when it has moved this much in all.

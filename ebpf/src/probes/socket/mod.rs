@@ -2,11 +2,13 @@
 //!
 //! - [`function`]: `fentry`/`fexit` on the functions of the socket families
 //! - [`kprobe`]: kprobe and kretprobe on the same
+//! - [`blocked`]: receives that were under way when these were attached
 //! - [`tracepoint`]: the BTF tracepoints that the kernel has in the same place since 6.3
 //!
 //! All end in [`finished`]. Unlike the syscall backend they cost nothing in system calls that have
 //! nothing to do with sockets, and they see what no system call of its own moves (io_uring).
 
+mod blocked;
 mod function;
 mod kprobe;
 mod tracepoint;

@@ -1,7 +1,7 @@
 //! The socket backend on BTF tracepoints.
 //!
 //! - Hooks: `sock_send_length` and `sock_recv_length`, which every send and receive passes at its
-//!   end; `tcp_sendmsg_locked` for the time of its beginning.
+//!   end; `tcp_sendmsg_locked` for the time of its beginning; `tcp_rcv_space_adjust` for splice.
 //! - Records: `Data`, `Open`.
 //! - Kernel: 6.3; `tcp_sendmsg_locked` 6.16, before that `sys_enter` takes its place.
 //! - Fallback: the system calls.
@@ -10,10 +10,9 @@
 //!
 //! The tracepoints tell the sock and the length, not where the bytes are: that is taken from the
 //! registers of the system call that the thread is in. What io_uring moves has no call of its own,
-//! so it is counted by its length. Splice from a TCP socket passes neither: the bytes that are
-//! missing show in the socket's sequence numbers, and `tcp_rcv_space_adjust` is attached when the
-//! first splice is seen. The close of a unix socket is seen by `sys_enter`, which is attached with
-//! the first such connection.
+//! so it is counted by its length. Splice from a TCP socket passes neither, but
+//! `tcp_rcv_space_adjust`, and the socket's sequence numbers say how much it took. The close of a unix
+//! socket is seen by `sys_enter`, which is attached with the first such connection.
 
 use aya_ebpf::{
     bindings::pt_regs,
@@ -21,17 +20,17 @@ use aya_ebpf::{
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
-use vigie_common::{counter::Counter, policy::needs, record::Direction};
+use vigie_common::{counter::Counter, record::Direction};
 
 use super::begin;
 use crate::{
     connection, entered,
     kernel::read,
-    maps::{SERIES, count, need},
+    maps::{SERIES, count},
     params::offset,
     probes::call::{
-        MSG_OOB, MSG_TRUNC, has_header, has_several, is_compat, kind, kind_of, message, skips,
-        source, tells_end,
+        MSG_OOB, MSG_TRUNC, has_header, has_several, is_compat, kind, kind_of, skips, source,
+        tells_end, vigie_message,
     },
     segment::{self, Source, Work},
 };
@@ -155,11 +154,13 @@ fn moved(work: &mut Work, sock: u64, returned: i32, flags: u64, direction: Direc
             return;
         }
         let index = if has_several(kind) { in_series(second, third) } else { 0 };
-        if message(work, second, index) && has_several(kind) && sent && is_partial(work) {
+        if vigie_message(work.slot, second, index) != 0
+            && has_several(kind)
+            && sent
+            && is_partial(work.slot)
+        {
             end_series();
         }
-    } else if kind == kind::SPLICE {
-        need(needs::SPLICE);
     } else if kind == kind::SENDTO && fourth & MSG_OOB != 0 {
         return;
     } else {
@@ -204,12 +205,17 @@ fn series() -> Option<(&'static mut Series, u32)> {
 
 /// Whether less was moved than the first buffers of a message hold.
 #[inline(always)]
-fn is_partial(work: &Work) -> bool {
+fn is_partial(slot: u64) -> bool {
+    // Not handed in: the compiler takes what a reference of a function's caller leads to for
+    // unchanged by others.
+    let Some(work) = segment::work(slot) else { return false };
     let mut asked = 0u64;
     let mut index = 0;
     while index < SERIES_BUFFERS && index < work.source.entries {
-        let Some([_, length]) = work.source.entry(index) else { break };
-        asked = asked.wrapping_add(length);
+        if segment::vigie_entry(slot, index) == 0 {
+            break;
+        }
+        asked = asked.wrapping_add(work.vector[1]);
         index += 1;
     }
     work.total < asked

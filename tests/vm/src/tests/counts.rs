@@ -1,8 +1,9 @@
 //! Counts that must be exact: many requests, old connections, the moment when the agent is ready.
 
 use anyhow::{Result, ensure};
+use serde_json::Value;
 
-use super::{Case, Verdict, counted, expect_exactly, watching};
+use super::{Case, Verdict, counted, expect_exactly, number, watching};
 use crate::agent::Agent;
 use crate::client::{self, Client, To};
 use crate::load;
@@ -30,23 +31,38 @@ pub(super) fn exact(case: &Case) -> Result<Verdict> {
 /// Connections that were there, and used, before the agent.
 pub(super) fn older(case: &Case) -> Result<Verdict> {
     let _server = Server::start()?;
+    let report = after_before(case, &[PLAIN, To::Six])?;
+    expect_exactly(&report, "GET /after", 100)?;
+    ensure!(counted(&report, "server", "GET /before") == 0, "it saw the past");
+    let report = after_before(case, &[To::Unix])?;
+    if !case.is_on_functions() {
+        expect_exactly(&report, "GET /after", 50)?;
+        return Ok(Verdict::Passed);
+    }
+    // A thread that waits on a unix socket is in a call whose return such a backend does not see
+    // (docs/backends.md). What it misses must show, and nothing be invented.
+    let (got, reasons) = (counted(&report, "server", "GET /after"), &report["loss"]["by_reason"]);
+    let missed = number(reasons, "parser_problem") + number(reasons, "return_missed");
+    ensure!(got <= 50 && got + missed >= 50, "{got} of 50 counted; loss: {}", report["loss"]);
+    Ok(Verdict::Passed)
+}
+
+/// Ten connections to each of these that had a request before the agent began, and then five.
+fn after_before(case: &Case, to: &[To]) -> Result<Value> {
     let mut clients = Vec::new();
-    for to in [PLAIN, To::Six, To::Unix] {
+    for to in to {
         for _ in 0..10 {
-            let mut client = Client::connect(to)?;
+            let mut client = Client::connect(*to)?;
             client.get("/before")?;
             clients.push(client);
         }
     }
-    let report = watching(&case.options(), || {
+    watching(&case.options(), || {
         for _ in 0..5 {
             clients.iter_mut().try_for_each(|client| client.get("/after"))?;
         }
         Ok(())
-    })?;
-    expect_exactly(&report, "GET /after", 150)?;
-    ensure!(counted(&report, "server", "GET /before") == 0, "it saw the past");
-    Ok(Verdict::Passed)
+    })
 }
 
 /// From the line `ready` on nothing is missed: the next request, on an old connection and on a new

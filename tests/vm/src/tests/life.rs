@@ -88,7 +88,12 @@ pub(super) fn refused(case: &Case) -> Result<Verdict> {
             .with_context(|| format!("without {probe}"))?;
         for kind in ["server", "client"] {
             let got = counted(&report, kind, "GET /asked");
-            ensure!(got == 20, "without {probe}: {got} of 20 {kind} requests counted");
+            // Without it the first receive of a thread that waits since before the agent is not seen.
+            let least = if probe == "tcp_cleanup_rbuf" { 19 } else { 20 };
+            ensure!(
+                (least..=20).contains(&got),
+                "without {probe}: {got} of 20 {kind} requests counted"
+            );
         }
     }
     Ok(Verdict::Passed)

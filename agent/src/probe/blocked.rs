@@ -1,0 +1,82 @@
+//! Threads that were in a receive when the hooks were attached: the socket backends on functions do
+//! not see such a call return, so the kernel programs are told who they are.
+
+use std::fs;
+
+use aya::maps::{HashMap, MapData};
+use vigie_common::policy::MAX_BLOCKED;
+
+/// read, readv, recvfrom, recvmsg, preadv2 of x86-64.
+const RECEIVES: [&str; 5] = ["0", "19", "45", "47", "327"];
+
+/// The threads that have not gone on.
+pub(super) struct Blocked {
+    table: HashMap<MapData, u32, u32>,
+    threads: Vec<u32>,
+}
+
+impl Blocked {
+    /// Looks at all threads but those of this process. To be called when the hooks are attached.
+    pub(super) fn look(mut table: HashMap<MapData, u32, u32>) -> Self {
+        let mut threads: Vec<u32> = receiving(std::process::id()).collect();
+        threads.truncate(MAX_BLOCKED as usize);
+        threads.retain(|thread| table.insert(thread, 0, 0).is_ok());
+        Self { table, threads }
+    }
+
+    /// Forgets the threads that went on or ended; whether there are others.
+    pub(super) fn is_any_left(&mut self) -> bool {
+        let Self { table, threads } = self;
+        threads.retain(|thread| {
+            let waits = table.get(thread, 0).is_ok();
+            let lives = waits && fs::metadata(format!("/proc/{thread}")).is_ok();
+            if waits && !lives {
+                // It may be gone in the meantime.
+                drop(table.remove(thread));
+            }
+            lives
+        });
+        !threads.is_empty()
+    }
+}
+
+/// Threads of other processes than this that are in a system call that may receive. Those that may
+/// not be looked at are left out.
+fn receiving(own: u32) -> impl Iterator<Item = u32> {
+    numbers("/proc").filter(move |process| *process != own).flat_map(|process| {
+        numbers(&format!("/proc/{process}/task")).filter(move |thread| {
+            let call = fs::read_to_string(format!("/proc/{process}/task/{thread}/syscall"));
+            call.is_ok_and(|call| {
+                call.split(' ').next().is_some_and(|number| RECEIVES.contains(&number))
+            })
+        })
+    })
+}
+
+/// Names in a folder that are numbers.
+fn numbers(folder: &str) -> impl Iterator<Item = u32> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_in_a_read_is_found() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let thread = std::thread::spawn(move || ours.read(&mut [0]).unwrap());
+        // Any process but this one is looked at, so this pretends to be another.
+        let is_found =
+            || receiving(0).any(|id| fs::metadata(format!("/proc/self/task/{id}")).is_ok());
+        while !is_found() {
+            std::thread::yield_now();
+        }
+        drop(theirs);
+        assert_eq!(thread.join().unwrap(), 0);
+    }
+}
