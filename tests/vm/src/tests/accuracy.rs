@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use super::{Case, Verdict, expect_exactly, number, text};
+use super::{Case, Verdict, excuse, expect_exactly, number, text};
 use crate::agent::Agent;
 use crate::client::{Client, To, request};
 use crate::server::{self, Server};
@@ -141,6 +141,7 @@ pub(super) fn rows(case: &Case) -> Result<Verdict> {
     }
     let (report, spans) = agent.report_with_spans()?;
     drop(server);
+    excuse(&report)?;
     let mut wrong = Vec::new();
     for row in &rows {
         if let Err(error) = compare(row, &report, &spans) {
