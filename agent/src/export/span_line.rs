@@ -129,7 +129,7 @@ fn text(line: &mut Vec<u8>, text: &str) {
 mod tests {
     use super::*;
     use crate::protocol::Call;
-    use crate::span::testing::{client, server, service};
+    use crate::span::testing::{client, grpc, server, service};
     use crate::span::{Flags, SpanId};
 
     fn check(span: &Span, expected: &str) {
@@ -170,7 +170,7 @@ mod tests {
         span.route = None;
         span.flags.set(Flags::MID_STREAM);
         span.flags.set(Flags::LOSSY);
-        let Call::Http(call) = &mut span.call;
+        let Call::Http(call) = &mut span.call else { panic!("no HTTP call") };
         call.host = None;
         check(
             &span,
@@ -185,6 +185,28 @@ mod tests {
                 r#""http.response.status_code":404,"network.protocol.version":"1.1","#,
                 r#""url.scheme":"http","vigie.http.time_to_first_byte":0.001,"#,
                 r#""error.type":"404"},"flags":["mid_stream","lossy"]}"#
+            ),
+        );
+    }
+
+    #[test]
+    fn grpc_calls() {
+        let span = grpc(client("web", 200), 5);
+        check(
+            &span,
+            concat!(
+                r#"{"name":"shop.Cart/Add","kind":"client","protocol":"grpc","#,
+                r#""service":"web","namespace":"","pid":4242,"tid":4243,"#,
+                r#""start_unix_nano":1795000000000000000,"duration_ns":2000000,"status":"error","#,
+                r#""trace_id":"abababababababababababababababab","span_id":"cdcdcdcdcdcdcdcd","#,
+                r#""parent_span_id":null,"local":{"address":"10.0.0.1","port":8080},"#,
+                r#""peer":{"address":"10.0.0.2","port":51234,"service":null},"#,
+                r#""attributes":{"rpc.system.name":"grpc","rpc.method":"shop.Cart/Add","#,
+                r#""rpc.response.status_code":"NOT_FOUND","server.address":"api.example","#,
+                r#""server.port":8080,"vigie.rpc.request.messages":1,"#,
+                r#""vigie.rpc.response.messages":3,"vigie.rpc.encoding":"gzip","#,
+                r#""vigie.rpc.timeout":5,"vigie.rpc.time_to_first_message":0.0015,"#,
+                r#""error.type":"NOT_FOUND"},"flags":[]}"#
             ),
         );
     }

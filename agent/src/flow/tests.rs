@@ -19,7 +19,7 @@ pub(super) struct Seen {
 
 impl Sink for Seen {
     fn exchange(&mut self, exchange: Exchange, connection: &Connection) {
-        let Call::Http(call) = &exchange.call;
+        let Call::Http(call) = &exchange.call else { panic!("no HTTP call") };
         let role = if exchange.role == Role::Server { "server" } else { "client" };
         let text = &mut self.text;
         write!(text, "{} {role} {} {}", connection.id.0, call.method.original(), call.path)

@@ -8,16 +8,18 @@ use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
-use super::snapshot::{HttpLabels, Labels, Metric};
-use super::undelivered::{HTTP_1, UndeliveredCalls};
+use super::snapshot::{HttpLabels, Labels, Metric, RpcLabels};
+use super::undelivered::UndeliveredCalls;
 use crate::protocol::Call;
 use crate::span::http::{self, ErrorType, ServerAddress};
+use crate::span::rpc::{GrpcCall, GrpcStatus};
 use crate::span::{Endpoint, Span, SpanKind};
 
 /// Identity of a series within its service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key<T> {
     Http(HttpKey<T>),
+    Rpc(RpcKey<T>),
     Overflow { kind: SpanKind, protocol: &'static str },
 }
 
@@ -29,6 +31,16 @@ pub(super) struct HttpKey<T> {
     method: &'static str,
     status: Option<u16>,
     error: Option<ErrorType>,
+    address: AddressKey<T>,
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct RpcKey<T> {
+    kind: SpanKind,
+    system: &'static str,
+    method: Option<T>,
+    status: Option<GrpcStatus>,
     address: AddressKey<T>,
     port: Option<u16>,
 }
@@ -48,19 +60,7 @@ impl<'a> Key<&'a str> {
     pub(super) fn of(span: &'a Span) -> Self {
         match &span.call {
             Call::Http(call) => {
-                let (address, port) = if span.kind == SpanKind::Server {
-                    match &span.local {
-                        Endpoint::Inet(address, port) => (AddressKey::Ip(*address), Some(*port)),
-                        Endpoint::Unix(path) => (AddressKey::Name(&**path), None),
-                    }
-                } else {
-                    let (address, port) = http::server_address(call, span);
-                    let address = match address {
-                        ServerAddress::Ip(address) => AddressKey::Ip(address),
-                        ServerAddress::Name(name) => AddressKey::from_text(name),
-                    };
-                    (address, port)
-                };
+                let (address, port) = server(span, || http::server_address(call, span));
                 Self::Http(HttpKey {
                     kind: span.kind,
                     protocol: call.protocol(),
@@ -72,6 +72,17 @@ impl<'a> Key<&'a str> {
                     port,
                 })
             }
+            Call::Grpc(call) => {
+                let (address, port) = server(span, || call.server_address(span));
+                Self::Rpc(RpcKey {
+                    kind: span.kind,
+                    system: call.transport.system(),
+                    method: Some(&*call.method).filter(|method| !method.is_empty()),
+                    status: call.status,
+                    address,
+                    port,
+                })
+            }
         }
     }
 
@@ -79,7 +90,7 @@ impl<'a> Key<&'a str> {
     pub(super) fn of_undelivered(calls: &UndeliveredCalls<'_>) -> Self {
         Self::Http(HttpKey {
             kind: calls.kind,
-            protocol: HTTP_1,
+            protocol: http::HTTP_1,
             route: None,
             method: calls.method,
             status: calls.status,
@@ -93,16 +104,23 @@ impl<'a> Key<&'a str> {
     pub(super) fn overflow(&self) -> Self {
         match self {
             Self::Http(key) => Self::Overflow { kind: key.kind, protocol: key.protocol },
+            Self::Rpc(key) => Self::Overflow { kind: key.kind, protocol: GrpcCall::PROTOCOL },
             Self::Overflow { kind, protocol } => Self::Overflow { kind: *kind, protocol },
         }
     }
 
     /// The metric that its durations go to.
     pub(super) fn metric(&self) -> Metric {
-        let (Self::Http(HttpKey { kind, .. }) | Self::Overflow { kind, .. }) = self;
-        match kind {
-            SpanKind::Client | SpanKind::Producer => Metric::HttpClientRequestDuration,
-            SpanKind::Server | SpanKind::Consumer => Metric::HttpServerRequestDuration,
+        let (kind, is_rpc) = match self {
+            Self::Http(key) => (key.kind, false),
+            Self::Rpc(key) => (key.kind, true),
+            Self::Overflow { kind, protocol } => (*kind, *protocol == GrpcCall::PROTOCOL),
+        };
+        match (kind, is_rpc) {
+            (SpanKind::Client | SpanKind::Producer, false) => Metric::HttpClientRequestDuration,
+            (SpanKind::Server | SpanKind::Consumer, false) => Metric::HttpServerRequestDuration,
+            (SpanKind::Client | SpanKind::Producer, true) => Metric::RpcClientCallDuration,
+            (SpanKind::Server | SpanKind::Consumer, true) => Metric::RpcServerCallDuration,
         }
     }
 
@@ -115,10 +133,15 @@ impl<'a> Key<&'a str> {
                 method: key.method,
                 status: key.status,
                 error: key.error,
-                address: match key.address {
-                    AddressKey::Ip(address) => AddressKey::Ip(address),
-                    AddressKey::Name(name) => AddressKey::Name(name.into()),
-                },
+                address: key.address.to_owned(),
+                port: key.port,
+            }),
+            Self::Rpc(key) => Key::Rpc(RpcKey {
+                kind: key.kind,
+                system: key.system,
+                method: key.method.map(Arc::from),
+                status: key.status,
+                address: key.address.to_owned(),
                 port: key.port,
             }),
             Self::Overflow { kind, protocol } => Key::Overflow { kind: *kind, protocol },
@@ -126,12 +149,57 @@ impl<'a> Key<&'a str> {
     }
 }
 
+/// Where a server is: its end of the connection, as a client can put anything into what it asks
+/// for; for a client what it asked for.
+fn server<'a>(
+    span: &'a Span,
+    asked_for: impl FnOnce() -> (ServerAddress<'a>, Option<u16>),
+) -> (AddressKey<&'a str>, Option<u16>) {
+    if span.kind == SpanKind::Server {
+        return match &span.local {
+            Endpoint::Inet(address, port) => (AddressKey::Ip(*address), Some(*port)),
+            Endpoint::Unix(path) => (AddressKey::Name(&**path), None),
+        };
+    }
+    let (address, port) = asked_for();
+    let address = match address {
+        ServerAddress::Ip(address) => AddressKey::Ip(address),
+        ServerAddress::Name(name) => AddressKey::from_text(name),
+    };
+    (address, port)
+}
+
 impl<'a> AddressKey<&'a str> {
+    fn to_owned(&self) -> AddressKey<Arc<str>> {
+        match *self {
+            Self::Ip(address) => AddressKey::Ip(address),
+            Self::Name(name) => AddressKey::Name(name.into()),
+        }
+    }
+
     fn from_text(name: &'a str) -> Self {
         let numeric = name.starts_with(|first: char| first.is_ascii_digit()) || name.contains(':');
         match name.parse() {
             Ok(address) if numeric => Self::Ip(address),
             _ => Self::Name(name),
+        }
+    }
+}
+
+impl AddressKey<Arc<str>> {
+    fn borrowed(&self) -> AddressKey<&str> {
+        match self {
+            Self::Ip(address) => AddressKey::Ip(*address),
+            Self::Name(name) => AddressKey::Name(name),
+        }
+    }
+
+    /// As an attribute; absent for an unnamed unix socket.
+    fn text(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Ip(address) => Some(address.to_string().into()),
+            Self::Name(name) if name.is_empty() => None,
+            Self::Name(name) => Some(Arc::clone(name)),
         }
     }
 }
@@ -146,10 +214,15 @@ impl Key<Arc<str>> {
                 method: key.method,
                 status: key.status,
                 error: key.error,
-                address: match &key.address {
-                    AddressKey::Ip(address) => AddressKey::Ip(*address),
-                    AddressKey::Name(name) => AddressKey::Name(name),
-                },
+                address: key.address.borrowed(),
+                port: key.port,
+            }),
+            Self::Rpc(key) => Key::Rpc(RpcKey {
+                kind: key.kind,
+                system: key.system,
+                method: key.method.as_deref(),
+                status: key.status,
+                address: key.address.borrowed(),
                 port: key.port,
             }),
             Self::Overflow { kind, protocol } => Key::Overflow { kind: *kind, protocol },
@@ -167,12 +240,15 @@ impl Key<Arc<str>> {
                 error: key.error,
                 error_text: key.error.map(|error| error.to_string().into()),
                 scheme: SCHEME,
-                server_address: match &key.address {
-                    AddressKey::Ip(address) => Some(address.to_string().into()),
-                    // An unnamed unix socket.
-                    AddressKey::Name(name) if name.is_empty() => None,
-                    AddressKey::Name(name) => Some(Arc::clone(name)),
-                },
+                server_address: key.address.text(),
+                server_port: key.port,
+            }),
+            Self::Rpc(key) => Labels::Rpc(RpcLabels {
+                kind: key.kind,
+                system: key.system,
+                method: key.method.clone(),
+                status: key.status,
+                server_address: key.address.text(),
                 server_port: key.port,
             }),
             Self::Overflow { kind, protocol } => Labels::Overflow { kind: *kind, protocol },

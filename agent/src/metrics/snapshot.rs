@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::durations::{Bounds, Durations};
 use super::own::SelfMetrics;
-use crate::span::http::ErrorType;
+use crate::span::http::{self, ErrorType};
+use crate::span::rpc::{GrpcCall, GrpcStatus};
 use crate::span::{Process, Service, SpanId, SpanKind, TraceId, Value};
 
 /// Everything at one time.
@@ -75,6 +76,10 @@ pub enum Metric {
     HttpServerRequestDuration,
     /// `http.client.request.duration`.
     HttpClientRequestDuration,
+    /// `rpc.server.call.duration`.
+    RpcServerCallDuration,
+    /// `rpc.client.call.duration`.
+    RpcClientCallDuration,
 }
 
 impl Metric {
@@ -83,6 +88,8 @@ impl Metric {
         match self {
             Self::HttpServerRequestDuration => "http.server.request.duration",
             Self::HttpClientRequestDuration => "http.client.request.duration",
+            Self::RpcServerCallDuration => "rpc.server.call.duration",
+            Self::RpcClientCallDuration => "rpc.client.call.duration",
         }
     }
 
@@ -96,6 +103,8 @@ impl Metric {
         match self {
             Self::HttpServerRequestDuration => "Duration of HTTP server requests.",
             Self::HttpClientRequestDuration => "Duration of HTTP client requests.",
+            Self::RpcServerCallDuration => "Duration of remote procedure calls that were answered.",
+            Self::RpcClientCallDuration => "Duration of remote procedure calls that were made.",
         }
     }
 }
@@ -144,6 +153,8 @@ pub struct Exemplar {
 pub enum Labels {
     /// HTTP calls.
     Http(HttpLabels),
+    /// gRPC calls.
+    Rpc(RpcLabels),
     /// All that found no room: `otel.metric.overflow` = true, and nothing else.
     Overflow {
         /// Kind of the calls.
@@ -158,8 +169,8 @@ pub enum Labels {
 pub struct HttpLabels {
     /// Server or client.
     pub kind: SpanKind,
-    /// `protocol` of span lines and reports. No attribute while HTTP/1.x is the only one: HTTP/2
-    /// must bring `network.protocol.version`, or two points would share one identity.
+    /// `protocol` of span lines and reports. HTTP/2 is told by `network.protocol.version`, or two
+    /// points would share one identity.
     pub protocol: &'static str,
     /// `http.route`.
     pub route: Option<Arc<str>>,
@@ -180,11 +191,29 @@ pub struct HttpLabels {
     pub server_port: Option<u16>,
 }
 
+/// What the gRPC calls of one series share.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RpcLabels {
+    /// Server or client.
+    pub kind: SpanKind,
+    /// `rpc.system.name`.
+    pub system: &'static str,
+    /// `rpc.method`: `package.Service/Method`.
+    pub method: Option<Arc<str>>,
+    /// `rpc.response.status_code`.
+    pub status: Option<GrpcStatus>,
+    /// `server.address`, as in [`HttpLabels::server_address`].
+    pub server_address: Option<Arc<str>>,
+    /// `server.port`, from the same source.
+    pub server_port: Option<u16>,
+}
+
 impl Labels {
     /// Server, client, …
     pub fn kind(&self) -> SpanKind {
         match self {
             Self::Http(labels) => labels.kind,
+            Self::Rpc(labels) => labels.kind,
             Self::Overflow { kind, .. } => *kind,
         }
     }
@@ -193,6 +222,7 @@ impl Labels {
     pub fn protocol(&self) -> &'static str {
         match self {
             Self::Http(labels) => labels.protocol,
+            Self::Rpc(_) => GrpcCall::PROTOCOL,
             Self::Overflow { protocol, .. } => protocol,
         }
     }
@@ -212,37 +242,74 @@ impl Labels {
                     _ => method.to_owned(),
                 }
             }
+            Self::Rpc(labels) => labels.method.as_deref().unwrap_or(labels.system).to_owned(),
             Self::Overflow { .. } => "other".to_owned(),
+        }
+    }
+
+    /// Status as reports tell it: `404`, `NOT_FOUND`.
+    pub fn status(&self) -> Option<String> {
+        match self {
+            Self::Http(labels) => labels.status.map(|status| status.to_string()),
+            Self::Rpc(labels) => labels.status.map(|status| status.name().to_owned()),
+            Self::Overflow { .. } => None,
         }
     }
 
     /// Metric attributes by the semantic conventions, given to `each` in a fixed order. Unknown
     /// ones are absent.
     pub fn attributes<'a>(&'a self, mut each: impl FnMut(&'static str, Value<'a>)) {
-        let labels = match self {
-            Self::Http(labels) => labels,
-            Self::Overflow { .. } => {
-                each("otel.metric.overflow", Value::Bool(true));
-                return;
-            }
-        };
-        each("http.request.method", Value::Str(labels.method));
-        if let Some(status) = labels.status {
+        match self {
+            Self::Http(labels) => labels.attributes(each),
+            Self::Rpc(labels) => labels.attributes(each),
+            Self::Overflow { .. } => each("otel.metric.overflow", Value::Bool(true)),
+        }
+    }
+}
+
+impl HttpLabels {
+    fn attributes<'a>(&'a self, mut each: impl FnMut(&'static str, Value<'a>)) {
+        each("http.request.method", Value::Str(self.method));
+        if let Some(status) = self.status {
             each("http.response.status_code", Value::Int(status.into()));
         }
-        if let Some(route) = &labels.route {
+        if let Some(route) = &self.route {
             each("http.route", Value::Str(route));
         }
-        if let Some(error) = &labels.error_text {
+        if let Some(error) = &self.error_text {
             each("error.type", Value::Str(error));
         }
-        if let Some(address) = &labels.server_address {
-            each("server.address", Value::Str(address));
+        if self.protocol == http::HTTP_2 {
+            each("network.protocol.version", Value::Str("2"));
         }
-        if let Some(port) = labels.server_port {
-            each("server.port", Value::Int(port.into()));
+        server(self.server_address.as_deref(), self.server_port, &mut each);
+        each("url.scheme", Value::Str(self.scheme));
+    }
+}
+
+impl RpcLabels {
+    fn attributes<'a>(&'a self, mut each: impl FnMut(&'static str, Value<'a>)) {
+        if let Some(method) = &self.method {
+            each("rpc.method", Value::Str(method));
         }
-        each("url.scheme", Value::Str(labels.scheme));
+        each("rpc.system.name", Value::Str(self.system));
+        if let Some(status) = self.status {
+            each("rpc.response.status_code", Value::Str(status.name()));
+        }
+        server(self.server_address.as_deref(), self.server_port, &mut each);
+    }
+}
+
+fn server<'a>(
+    address: Option<&'a str>,
+    port: Option<u16>,
+    each: &mut impl FnMut(&'static str, Value<'a>),
+) {
+    if let Some(address) = address {
+        each("server.address", Value::Str(address));
+    }
+    if let Some(port) = port {
+        each("server.port", Value::Int(port.into()));
     }
 }
 

@@ -9,9 +9,6 @@ use vigie_common::record::Class;
 use crate::span::http::{self, ErrorType, HttpError};
 use crate::span::{Process, SpanKind};
 
-/// `protocol` of all that the kernel counts.
-pub(super) const HTTP_1: &str = "http/1.1";
-
 /// Calls of one process, role, method and status.
 #[derive(Clone, Copy, Debug)]
 pub struct UndeliveredCalls<'a> {

@@ -7,7 +7,7 @@
 pub mod http1;
 
 use crate::event::{Direction, MonoNs, Unit};
-use crate::span::{Flags, TraceContext, http::HttpCall};
+use crate::span::{Flags, TraceContext, http::HttpCall, rpc::GrpcCall};
 
 /// Bounds of the parser of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +114,8 @@ pub struct Exchange {
 pub enum Call {
     /// HTTP of any version.
     Http(HttpCall),
+    /// gRPC and its relatives.
+    Grpc(Box<GrpcCall>),
 }
 
 /// What a parser could not make sense of. Each is counted by its name.

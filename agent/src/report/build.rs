@@ -9,7 +9,7 @@ use super::{
 };
 use crate::governor::State;
 use crate::metrics::durations::Durations;
-use crate::metrics::snapshot::{Edge, Labels, Point, ServiceSnapshot, Snapshot};
+use crate::metrics::snapshot::{Edge, Point, ServiceSnapshot, Snapshot};
 use crate::span::{Service, SpanKind};
 
 pub(super) fn report(snapshot: &Snapshot, meta: Meta) -> Report {
@@ -70,7 +70,7 @@ struct Endpoint {
     errors: u64,
     untrusted: u64,
     durations: Durations,
-    statuses: BTreeMap<u16, u64>,
+    statuses: BTreeMap<String, u64>,
 }
 
 impl Endpoint {
@@ -79,9 +79,7 @@ impl Endpoint {
         self.errors += point.errors;
         self.untrusted += point.untrusted;
         self.durations.merge(&point.durations);
-        if let Labels::Http(labels) = &*point.labels
-            && let Some(status) = labels.status
-        {
+        if let Some(status) = point.labels.status() {
             *self.statuses.entry(status).or_default() += point.count;
         }
     }

@@ -123,8 +123,8 @@ pub struct EndpointReport {
     pub duration_s: Option<DurationReport>,
     /// Client: who answered, service name or address.
     pub peer: Option<String>,
-    /// Calls by status code; those without a status are in none.
-    pub statuses: BTreeMap<u16, u64>,
+    /// Calls by status, `404` or `NOT_FOUND`; those without a status are in none.
+    pub statuses: BTreeMap<String, u64>,
     /// Calls that `duration_s` leaves out, as their duration was not seen whole.
     pub untrusted: u64,
 }

@@ -67,7 +67,7 @@ fn incident() -> Vec<Span> {
     }
     let mut span =
         with_route(client("web", 200), "/a/long/path/to/{id}/that/has/no/room/here", 850);
-    let Call::Http(call) = &mut span.call;
+    let Call::Http(call) = &mut span.call else { panic!("no HTTP call") };
     call.host = Some("elsewhere.example".into());
     spans.push(span);
     spans.push(with_route(server("web", 200), "/", 4_000_000));

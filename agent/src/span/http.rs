@@ -4,6 +4,12 @@ use std::net::IpAddr;
 
 use super::{Endpoint, Span, SpanKind, Status, Value};
 
+/// `protocol` of span lines and reports for HTTP/1.0 and 1.1.
+pub const HTTP_1: &str = "http/1.1";
+
+/// `protocol` of span lines and reports for HTTP/2.
+pub const HTTP_2: &str = "http/2";
+
 /// Version of HTTP as the network saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HttpVersion {
@@ -11,6 +17,8 @@ pub enum HttpVersion {
     Http10,
     /// HTTP/1.1.
     Http11,
+    /// HTTP/2.
+    Http2,
 }
 
 /// Request method. Those that the conventions know are kept, others are `_OTHER` in metrics.
@@ -59,6 +67,9 @@ pub enum HttpError {
     ConnectionReset,
     /// The connection was closed in an orderly way before the response was whole.
     ConnectionClosed,
+    /// The stream of HTTP/2 was reset before the response was whole; the name of the code as in
+    /// RFC 9113, section 7.
+    StreamReset(&'static str),
 }
 
 impl HttpError {
@@ -67,6 +78,7 @@ impl HttpError {
         match self {
             Self::ConnectionReset => "connection_reset",
             Self::ConnectionClosed => "connection_closed",
+            Self::StreamReset(code) => code,
         }
     }
 }
@@ -98,7 +110,10 @@ pub struct HttpCall {
 impl HttpCall {
     /// `protocol` in span lines and reports.
     pub fn protocol(&self) -> &'static str {
-        "http/1.1"
+        match self.version {
+            HttpVersion::Http10 | HttpVersion::Http11 => HTTP_1,
+            HttpVersion::Http2 => HTTP_2,
+        }
     }
 
     /// `network.protocol.version`.
@@ -106,6 +121,7 @@ impl HttpCall {
         match self.version {
             HttpVersion::Http10 => "1.0",
             HttpVersion::Http11 => "1.1",
+            HttpVersion::Http2 => "2",
         }
     }
 
@@ -173,12 +189,20 @@ pub(super) fn status(call: &HttpCall, kind: SpanKind) -> Status {
 
 /// Host and port that the client asked for: from `Host`, else where the connection goes.
 pub fn server_address<'a>(call: &'a HttpCall, span: &'a Span) -> (ServerAddress<'a>, Option<u16>) {
+    server_end(call.host.as_deref(), span)
+}
+
+/// Host and port from `host`, else where the connection goes.
+pub(super) fn server_end<'a>(
+    host: Option<&'a str>,
+    span: &'a Span,
+) -> (ServerAddress<'a>, Option<u16>) {
     let server_end = if span.kind == SpanKind::Server { &span.local } else { &span.peer };
     let end_port = match server_end {
         Endpoint::Inet(_, port) => Some(*port),
         Endpoint::Unix(_) => None,
     };
-    if let Some(host) = call.host.as_deref().filter(|host| !host.is_empty()) {
+    if let Some(host) = host.filter(|host| !host.is_empty()) {
         let (name, port) = split_host(host);
         return (ServerAddress::Name(name), port.or(end_port));
     }
@@ -219,6 +243,20 @@ pub fn split_host(host: &str) -> (&str, Option<u16>) {
     }
 }
 
+/// `server.address` and `server.port` as the client named them.
+pub(super) fn attribute_address<'a>(
+    host: Option<&'a str>,
+    each: &mut impl FnMut(&'static str, Value<'a>),
+) {
+    if let Some(host) = host.filter(|host| !host.is_empty()) {
+        let (name, port) = split_host(host);
+        each("server.address", Value::Str(name));
+        if let Some(port) = port {
+            each("server.port", Value::Int(port.into()));
+        }
+    }
+}
+
 pub(super) fn attributes<'a>(
     call: &'a HttpCall,
     span: &'a Span,
@@ -239,13 +277,7 @@ pub(super) fn attributes<'a>(
     }
     each("network.protocol.version", Value::Str(call.version_name()));
     each("url.scheme", Value::Str("http"));
-    if let Some(host) = call.host.as_deref().filter(|host| !host.is_empty()) {
-        let (name, port) = split_host(host);
-        each("server.address", Value::Str(name));
-        if let Some(port) = port {
-            each("server.port", Value::Int(port.into()));
-        }
-    }
+    attribute_address(call.host.as_deref(), each);
     if let Some(agent) = &call.user_agent {
         each("user_agent.original", Value::Str(agent));
     }

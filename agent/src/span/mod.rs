@@ -8,6 +8,7 @@ pub mod assemble;
 pub mod http;
 pub mod peers;
 pub mod route;
+pub mod rpc;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -15,6 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::protocol::{Call, Role};
+use rpc::GrpcCall;
 
 /// SPAN KIND of OpenTelemetry, without INTERNAL: vigie sees calls only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -275,6 +277,7 @@ impl Span {
     pub fn name(&self) -> String {
         match &self.call {
             Call::Http(call) => http::span_name(call, self.route.as_deref()),
+            Call::Grpc(call) => rpc::span_name(call),
         }
     }
 
@@ -282,6 +285,7 @@ impl Span {
     pub fn protocol(&self) -> &'static str {
         match &self.call {
             Call::Http(call) => call.protocol(),
+            Call::Grpc(_) => GrpcCall::PROTOCOL,
         }
     }
 
@@ -289,6 +293,7 @@ impl Span {
     pub fn status(&self) -> Status {
         match &self.call {
             Call::Http(call) => http::status(call, self.kind),
+            Call::Grpc(call) => rpc::status(call, self.kind),
         }
     }
 
@@ -297,6 +302,7 @@ impl Span {
     pub fn attributes<'a>(&'a self, mut each: impl FnMut(&'static str, Value<'a>)) {
         match &self.call {
             Call::Http(call) => http::attributes(call, self, &mut each),
+            Call::Grpc(call) => rpc::attributes(call, self, &mut each),
         }
     }
 

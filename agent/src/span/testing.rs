@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::http::{HttpCall, HttpVersion, Method};
+use super::rpc::{GrpcCall, GrpcStatus, GrpcTransport};
 use super::{Endpoint, Flags, Process, Service, Span, SpanId, SpanKind, TraceId};
 use crate::protocol::Call;
 
@@ -60,6 +61,26 @@ pub(crate) fn server(name: &str, status: u16) -> Span {
 /// The same as seen by a client at 10.0.0.1 that asks 10.0.0.2:51234.
 pub(crate) fn client(name: &str, status: u16) -> Span {
     Span { kind: SpanKind::Client, ..server(name, status) }
+}
+
+/// The same time and place, but a call of `shop.Cart/Add` that ended with `code`.
+pub(crate) fn grpc(mut span: Span, code: u32) -> Span {
+    span.call = Call::Grpc(Box::new(GrpcCall {
+        transport: GrpcTransport::Grpc,
+        method: "shop.Cart/Add".into(),
+        authority: Some("api.example:8080".into()),
+        status: Some(GrpcStatus::from_code(code)),
+        http_status: Some(200),
+        error: None,
+        request_messages: Some(1),
+        response_messages: Some(3),
+        first_message_ns: Some(1_500_000),
+        encoding: Some("gzip".into()),
+        timeout_ns: Some(5_000_000_000),
+        user_agent: None,
+    }));
+    span.route = None;
+    span
 }
 
 pub(crate) fn untrusted(mut span: Span) -> Span {

@@ -40,6 +40,12 @@ pub(super) fn size_estimate(span: &Span) -> usize {
             let host = call.host.as_ref().map_or(0, |host| host.len());
             call.path.len() + host + agent + call.method.original().len()
         }
+        crate::protocol::Call::Grpc(call) => {
+            let length = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+            let rest = [&call.authority, &call.user_agent, &call.encoding];
+            // The method stands in the name and in an attribute.
+            2 * call.method.len() + rest.into_iter().map(length).sum::<usize>()
+        }
     };
     // The route stands in the name and in an attribute.
     SPAN_BASE + texts + 2 * span.route.as_ref().map_or(0, |route| route.len())

@@ -10,7 +10,7 @@ use crate::metrics::undelivered;
 use crate::protocol::Call;
 use crate::span::Endpoint;
 use crate::span::route::{RouteLimits, Routes, Unmatched};
-use crate::span::testing::{START, client, process, server, untrusted};
+use crate::span::testing::{START, client, grpc, process, server, untrusted};
 
 const MINUTE: u64 = 60_000_000_000;
 
@@ -19,7 +19,7 @@ fn store(limits: Limits) -> Store {
 }
 
 fn call(span: &mut Span) -> &mut crate::span::http::HttpCall {
-    let Call::Http(call) = &mut span.call;
+    let Call::Http(call) = &mut span.call else { panic!("no HTTP call") };
     call
 }
 
@@ -54,6 +54,41 @@ fn check_labels(span: &Span, expected: &str) {
     let points = points(&mut store, START);
     assert_eq!(points.len(), 1);
     assert_eq!(text(&points[0].labels), expected);
+}
+
+#[test]
+fn http_2_and_grpc_have_series_of_their_own() {
+    let mut span = server("api", 200);
+    call(&mut span).version = crate::span::http::HttpVersion::Http2;
+    check_labels(
+        &span,
+        "http.request.method=GET http.response.status_code=200 http.route=/users/{id} \
+         network.protocol.version=2 server.address=10.0.0.1 server.port=8080 url.scheme=http",
+    );
+
+    let span = grpc(client("api", 200), 5);
+    check_labels(
+        &span,
+        "rpc.method=shop.Cart/Add rpc.system.name=grpc rpc.response.status_code=NOT_FOUND \
+         server.address=api.example server.port=8080",
+    );
+    let mut store = store(Limits { sets_per_metric: 1, ..Limits::default() });
+    for code in [0, 5, 13] {
+        store.record(&grpc(server("api", 200), code));
+        store.record(&grpc(client("api", 200), code));
+    }
+    let points = points(&mut store, START);
+    let figures: Vec<_> =
+        points.iter().map(|point| (point.metric.name(), point.count, point.errors)).collect();
+    assert_eq!(
+        figures,
+        [
+            ("rpc.server.call.duration", 1, 0),
+            ("rpc.server.call.duration", 2, 1),
+            ("rpc.client.call.duration", 1, 0),
+            ("rpc.client.call.duration", 2, 2),
+        ]
+    );
 }
 
 #[test]
@@ -238,7 +273,7 @@ fn measure_a_call() {
             if what == "record" {
                 store.record(span);
             } else {
-                let Call::Http(call) = &span.call;
+                let Call::Http(call) = &span.call else { panic!("no HTTP call") };
                 std::hint::black_box(routes.route(&span.process.service, &call.path));
             }
         }

@@ -28,7 +28,7 @@ pub(super) struct Seen {
 
 impl Sink for Seen {
     fn exchange(&mut self, exchange: Exchange) {
-        let Call::Http(call) = &exchange.call;
+        let Call::Http(call) = &exchange.call else { panic!("no HTTP call") };
         let mut text = format!("{} {}", call.method.original(), call.path);
         match call.status {
             Some(status) => write!(text, " {status}").unwrap(),

@@ -143,7 +143,7 @@ async fn bytes_bound_the_queue_and_each_request() {
     let api = process(1, "api");
     let mut large = spans(&api, 0..2_000);
     for span in &mut large {
-        let crate::protocol::Call::Http(call) = &mut span.call;
+        let crate::protocol::Call::Http(call) = &mut span.call else { panic!("no HTTP call") };
         call.path = "/x".repeat(4_000).into();
     }
     // 16 MB in requests of at most 4 MiB: the receiver refuses larger ones.

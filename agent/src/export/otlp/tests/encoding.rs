@@ -75,7 +75,7 @@ fn a_failed_client_span_over_a_unix_socket() {
     span.peer = Endpoint::Unix("/run/app.sock".into());
     span.peer_service = Some(process(2, "api").service.clone());
     span.flags = Flags::LOSSY | Flags::NO_RESPONSE;
-    let Call::Http(call) = &mut span.call;
+    let Call::Http(call) = &mut span.call else { panic!("no HTTP call") };
     call.method = Method::Other("FETCH".into());
     call.status = None;
     call.error = Some(HttpError::ConnectionReset);

@@ -355,7 +355,7 @@ fn what_is_kept_of_a_head() {
     );
     parser.piece(Direction::Received, Piece::Bytes(request.as_bytes()), &at(1), &mut kept);
     parser.piece(Direction::Sent, Piece::Bytes(b"HTTP/1.1 204 x\r\n\r\n"), &at(2), &mut kept);
-    let Call::Http(call) = &kept.0[0].call;
+    let Call::Http(call) = &kept.0[0].call else { panic!("no HTTP call") };
     assert_eq!(call.path.len(), 1023);
     assert_eq!(call.host.as_deref(), Some("api:80"));
     assert_eq!(call.user_agent.as_deref().map(str::len), Some(256));
