@@ -9,11 +9,12 @@ use vigie_common::{
 };
 
 use crate::{
+    first::may_begin_message,
     kernel::read,
     maps::{CONNECTIONS, count},
     params::{offset, setting},
-    segment::{self, Work},
     socket,
+    work::Work,
 };
 
 /// One direction of a connection.
@@ -242,7 +243,7 @@ fn may_be_of_interest(sock: u64, family: u16, slot: u64) -> bool {
     }
     match family {
         AF_INET | AF_INET6 => read::<u16>(sock, offset!(sock_protocol)) == Some(IPPROTO_TCP),
-        AF_UNIX => segment::may_begin_message(slot),
+        AF_UNIX => may_begin_message(slot),
         _ => false,
     }
 }
