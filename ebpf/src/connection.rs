@@ -17,7 +17,8 @@ use crate::{
     work::Work,
 };
 
-/// One direction of a connection.
+/// One direction of a connection. On one that speaks HTTP/2 the fields but the first mean something
+/// else, see [`crate::http2`].
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Half {
@@ -97,10 +98,10 @@ impl Connection {
         self.class < Class::Encrypted as u8
     }
 
-    /// Whether its messages are captured.
+    /// Whether its frames are captured.
     #[inline(always)]
-    pub(crate) fn is_http1(&self) -> bool {
-        self.class == Class::Http1Server as u8 || self.class == Class::Http1Client as u8
+    pub(crate) fn is_http2(&self) -> bool {
+        self.class == Class::Http2Server as u8 || self.class == Class::Http2Client as u8
     }
 }
 

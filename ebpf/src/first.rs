@@ -4,7 +4,7 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 
 use crate::{
-    classify::{REQUEST, RESPONSE, UNDECIDED, vigie_classify},
+    classify::{FRAME, PREFACE, REQUEST, RESPONSE, UNDECIDED, vigie_classify},
     emit,
     kernel::read_user,
     work::{Source, Work, vigie_entry, work},
@@ -122,6 +122,6 @@ pub(crate) fn may_begin_message(slot: u64) -> bool {
     work.first_length > 0
         && matches!(
             vigie_classify(work.first, u64::from(work.first_length)),
-            UNDECIDED | REQUEST | RESPONSE
+            UNDECIDED | REQUEST | RESPONSE | PREFACE | FRAME
         )
 }

@@ -11,6 +11,7 @@
 //! - [`iterator`]: the user memory behind a kernel's iterator
 //! - [`work`]: the state of one call's handling
 //! - [`segment`]: the user memory that a call read or wrote; [`first`]: what it begins with
+//! - [`http2`]: the frames of HTTP/2, to leave out what is data
 //! - [`exchange`]: where requests and responses begin, and counting those that lost records
 //! - [`emit`]: records into the rings
 //! - [`kernel`], [`maps`], [`params`]: reading the kernel, the maps, the read-only global
@@ -25,6 +26,7 @@ mod emit;
 mod entered;
 mod exchange;
 mod first;
+mod http2;
 mod iterator;
 mod kernel;
 mod maps;

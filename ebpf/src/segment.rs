@@ -15,10 +15,13 @@ use vigie_common::{
 };
 
 use crate::{
-    classify::{ENCRYPTED, REQUEST, RESPONSE, UNDECIDED, vigie_classify},
+    classify::{
+        ENCRYPTED, FRAME, PREFACE, PREFACE_START, REQUEST, RESPONSE, UNDECIDED, vigie_classify,
+    },
     connection::{self, Connection},
     emit, exchange,
     first::{begins_message, vigie_first_bytes},
+    http2,
     maps::{HINTS, TUNING, count, need},
     params::setting,
     probes,
@@ -53,9 +56,13 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     connection.last_direction = mark;
     let last_ns = connection.last_ns;
     connection.last_ns = work.caller.exit_ns;
-    if !connection.is_http1() && !undecided(connection, work, direction, turn) {
-        connection.half(direction).position += total;
-        return 0;
+    let mut fresh = 0;
+    if connection.class == Class::Unknown as u8 {
+        fresh = undecided(connection, work, direction, turn);
+        if fresh == 0 {
+            connection.half(direction).position += total;
+            return 0;
+        }
     }
     match direction {
         Direction::Received => count(Counter::BytesReceived, total),
@@ -67,6 +74,11 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
         announce(connection, &work.caller, sock);
     }
     let unannounced = u64::from(connection.announced == 0);
+    if connection.is_http2() {
+        work.failed = unannounced;
+        http2::moved(connection, work, direction, fresh, shed);
+        return 0;
+    }
     let class = connection.class;
     let is_request = (class == Class::Http1Server as u8) == (direction as u8 == 0);
     let full = if is_request {
@@ -120,12 +132,15 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     }
     connection.lost += work.failed as u32;
     exchange::after(connection, work, is_request, last_ns);
+    if is_request && work.seen_length >= 8 && work.seen[0] == PREFACE_START {
+        http2::upgraded(connection);
+    }
     0
 }
 
 /// Fills in the header that all records of this call share.
 #[inline(always)]
-fn prepare(work: &mut Work, connection: &Connection, direction: Direction, turn: bool) {
+pub(crate) fn prepare(work: &mut Work, connection: &Connection, direction: Direction, turn: bool) {
     let header = &mut work.header;
     header.kind = Kind::Data as u32;
     header.direction = direction as u8;
@@ -215,7 +230,7 @@ pub extern "C" fn vigie_round(slot: u64) -> u64 {
 
 /// Copies a small call with several buffers into one record.
 #[inline(always)]
-fn gathered(work: &mut Work) {
+pub(crate) fn gathered(work: &mut Work) {
     work.header.length = work.total as u32;
     work.header.head = 0;
     work.header.tail = 0;
@@ -276,7 +291,7 @@ fn rest(work: &mut Work) {
 /// The first bytes of a turn that came in too small pieces to be classified at once go out in a
 /// record of their own, now that the connection is known.
 #[inline(always)]
-fn carry(work: &mut Work, half: &mut connection::Half) {
+pub(crate) fn carry(work: &mut Work, half: &mut connection::Half) {
     let length = half.pending_length.min(8);
     half.pending_length = 0;
     let header = &mut work.header;
@@ -296,65 +311,72 @@ fn carry(work: &mut Work, half: &mut connection::Half) {
     header.flags = flags & !data_flags::TURN;
 }
 
-/// Looks at the first bytes of a turn on a connection that is not classified. Returns whether it is
-/// now known to be HTTP/1.x.
+/// Looks at the first bytes of a turn on a connection that is not classified. Returns what they are
+/// where that makes it known, else 0.
 #[inline(never)]
-fn undecided(connection: &mut Connection, work: &Work, direction: Direction, turn: bool) -> bool {
+fn undecided(connection: &mut Connection, work: &Work, direction: Direction, turn: bool) -> u64 {
     let total = work.total;
     if turn {
         connection.undecided += 1;
         if connection.undecided > setting!(undecided_turns) {
             connection.class = Class::Uninteresting as u8;
             count(Counter::ConnectionsUninteresting, 1);
-            return false;
+            return 0;
         }
     }
+    let received = matches!(direction, Direction::Received);
     let half = connection.half(direction);
     if turn {
         half.pending_length = 0;
         half.pending = 0;
     } else if half.pending_length == 0 {
         // In the middle of a turn that began with something else.
-        return false;
+        return 0;
     }
     vigie_first_bytes(work.slot);
     let (bytes, length) = (work.first, work.first_length);
     let had = half.pending_length.min(8);
     let bytes = if had >= 8 { half.pending } else { half.pending | bytes << (had * 8) };
     let length = (had + length).min(8);
-    let server = match vigie_classify(bytes, u64::from(length)) {
+    let found = vigie_classify(bytes, u64::from(length));
+    let class = match found {
         UNDECIDED => {
             // More than could be looked at at once came by, and it still says nothing.
             if u64::from(length - had) < total || length == 0 {
                 half.pending_length = 0;
-                return false;
+                return 0;
             }
             if had == 0 {
                 half.pending_ns = work.caller.exit_ns;
             }
             half.pending = bytes;
             half.pending_length = length;
-            return false;
+            return 0;
         }
-        REQUEST => matches!(direction, Direction::Received),
-        RESPONSE => matches!(direction, Direction::Sent),
+        REQUEST if received => Class::Http1Server,
+        REQUEST => Class::Http1Client,
+        RESPONSE if received => Class::Http1Client,
+        RESPONSE => Class::Http1Server,
+        PREFACE if received => Class::Http2Server,
+        PREFACE => Class::Http2Client,
+        FRAME if http2::fits(work, bytes, had) => http2::guess(connection, work, bytes, direction),
         ENCRYPTED => {
             connection.class = Class::Encrypted as u8;
             count(Counter::ConnectionsEncrypted, 1);
-            return false;
+            return 0;
         }
         _ => {
             half.pending_length = 0;
-            return false;
+            return 0;
         }
     };
-    connection.class = if server { Class::Http1Server as u8 } else { Class::Http1Client as u8 };
-    true
+    connection.class = class as u8;
+    found
 }
 
 /// Position below which bytes need not be copied; `u64::MAX` when none need be any more.
 #[inline(always)]
-fn hint(id: u64, direction: Direction) -> u64 {
+pub(crate) fn hint(id: u64, direction: Direction) -> u64 {
     let Some(slot) = HINTS.get(hint_slot(id)) else { return 0 };
     if slot.connection != id {
         return 0;

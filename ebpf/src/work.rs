@@ -8,6 +8,7 @@ use vigie_common::{counter::Counter, record::Data};
 use crate::{
     connection::Connection,
     emit,
+    http2::Walk,
     kernel::{read, read_user},
     maps::{WORK, add, count},
 };
@@ -109,6 +110,8 @@ pub(crate) struct Work {
     pub(crate) responded: u32,
     /// Whether one was there.
     pub(crate) another_response: u32,
+    /// Where the walk over frames stands.
+    pub(crate) walk: Walk,
     /// Where a new connection is put together, too large for the stack.
     pub(crate) new: Connection,
     /// Connections that were numbered with this state.
