@@ -103,29 +103,40 @@ pub(crate) const GATHERED: usize = 1024;
 /// Iovec entries that a gathered record is put together from at most.
 pub(crate) const GATHERED_ENTRIES: u64 = 8;
 
-/// Puts one record with all bytes of a small call with several iovec entries into the ring: a head
-/// and its body mostly. [`Work`] says where they are and how many. Returns 1 when
+/// Puts one record with `length` bytes (at most [`GATHERED`]) from several iovec entries into the
+/// ring: a head and its body, or frames. [`crate::work::Work`] says where they are. Returns 1 when
 /// there was room.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_gather(slot: u64) -> u64 {
+pub extern "C" fn vigie_gather(slot: u64, length: u64) -> u64 {
     let Some(work) = work(slot) else { return 0 };
+    let length = length as u32;
+    let there_was_room = if length <= 256 {
+        gather::<256, 512>(work, length)
+    } else {
+        gather::<GATHERED, { 2 * GATHERED }>(work, length)
+    };
+    u64::from(there_was_room)
+}
+
+/// `N` bytes at most, in a payload of twice that.
+#[inline(always)]
+fn gather<const N: usize, const PAYLOAD: usize>(work: &mut Work, total: u32) -> bool {
     let ring = ring_of(work.header.connection);
     // SAFETY: `ring` is a ring.
-    let record =
-        unsafe { bpf_ringbuf_reserve(ring, size_of::<Sized<{ 2 * GATHERED }>>() as u64, 0) };
+    let record = unsafe { bpf_ringbuf_reserve(ring, size_of::<Sized<PAYLOAD>>() as u64, 0) };
     if record.is_null() {
         count(Counter::LostRingFull, 1);
-        return 0;
+        return false;
     }
-    let record = record.cast::<Sized<{ 2 * GATHERED }>>();
+    let record = record.cast::<Sized<PAYLOAD>>();
     let mut copied = 0u32;
     let mut piece = 0;
-    while piece < GATHERED_ENTRIES as usize && u64::from(copied) < work.total {
+    while piece < GATHERED_ENTRIES as usize && copied < total {
         let [base, length] = work.pieces[piece];
         piece += 1;
-        let length = length.min(work.total - u64::from(copied)) as u32;
-        let (offset, length) = (clamp::<GATHERED>(copied), clamp::<GATHERED>(length));
+        let length = length.min(u64::from(total - copied)) as u32;
+        let (offset, length) = (clamp::<N>(copied), clamp::<N>(length));
         // SAFETY: offset and length are at most half of the payload each.
         let result = unsafe {
             bpf_probe_read_user(
@@ -139,7 +150,7 @@ pub extern "C" fn vigie_gather(slot: u64) -> u64 {
         }
         copied = offset + length;
     }
-    if u64::from(copied) < work.total {
+    if copied < total {
         work.header.flags |= data_flags::UNREADABLE;
         count(Counter::LostUserMemory, 1);
     }
@@ -151,7 +162,7 @@ pub extern "C" fn vigie_gather(slot: u64) -> u64 {
     unsafe { core::ptr::copy_nonoverlapping(&raw const work.header, &raw mut (*record).header, 1) };
     submit(ring, record.cast(), false);
     count(Counter::Records, 1);
-    1
+    true
 }
 
 /// At most `N`, by instructions that the compiler cannot fold into an earlier comparison: the

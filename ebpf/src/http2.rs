@@ -26,7 +26,7 @@ use crate::{
     kernel::read_user,
     maps::count,
     params::setting,
-    segment::{carry, gathered, hint, prepare},
+    segment::{carry, hint, prepare},
     work::{Source, Work, vigie_entry, work},
 };
 
@@ -36,7 +36,7 @@ const HEADER: u32 = 9;
 /// Bytes of the preface of a client.
 const PREFACE_BYTES: u32 = 24;
 
-/// DATA up to this is copied whole, and so is a call with several buffers.
+/// DATA up to this is copied whole.
 const WHOLE: u32 = 1024;
 
 /// Bytes that are copied of larger DATA.
@@ -62,11 +62,12 @@ pub(crate) struct Walk {
     /// Bytes of the next frame's header that came so far, and how many.
     header: [u8; 32],
     have: u32,
-    /// Whether nothing is left out, and nothing is to be emitted by the walk.
-    silent: u32,
-    /// Where the bytes begin that go into the next record, and how many there are.
-    run: u64,
-    run_length: u64,
+    /// Buffers (in [`Work`]'s `pieces`) with the bytes that go into the next record, and whether the
+    /// next byte is in another one.
+    pieces: u32,
+    elsewhere: u32,
+    /// How many bytes there are.
+    length: u64,
 }
 
 /// Handles the call in [`Work`] on a connection that speaks HTTP/2. `fresh` tells what made that
@@ -224,25 +225,19 @@ pub extern "C" fn vigie_frames(slot: u64) -> u64 {
     work.entry = 0;
     work.base = work.source.address;
     work.length = if entries == Source::BUFFER { work.total } else { 0 };
-    work.walk.run_length = 0;
-    work.walk.silent = u32::from(
-        entries > 1
-            && entries <= emit::GATHERED_ENTRIES
-            && work.total <= u64::from(WHOLE)
-            && work.total <= work.budget,
-    );
+    work.walk.pieces = 0;
+    work.walk.elsewhere = 1;
+    work.walk.length = 0;
     let mut round = 0;
     while round < MAX_ROUNDS && vigie_frame(slot) != 0 {
         round += 1;
     }
-    if work.remaining > 0 {
+    let rest = work.remaining;
+    if rest > 0 {
         unread(work);
-    }
-    if work.walk.silent != 0 {
-        gathered(work);
-    } else if work.walk.run_length > 0 || work.remaining > 0 {
-        let rest = work.remaining;
         work.remaining = 0;
+    }
+    if work.walk.length > 0 || rest > 0 {
         flush(work, rest);
     }
     0
@@ -258,9 +253,6 @@ pub extern "C" fn vigie_frame(slot: u64) -> u64 {
     }
     if work.length == 0 {
         return next_buffer(work);
-    }
-    if work.walk.run_length == 0 {
-        work.walk.run = work.base;
     }
     if work.walk.left == 0 {
         return header(work);
@@ -279,13 +271,11 @@ fn next_buffer(work: &mut Work) -> u64 {
         count(Counter::LostUserMemory, 1);
         return 0;
     }
-    if work.walk.run_length > 0 {
-        flush(work, 0);
-    }
     let [base, length] = work.vector;
     work.entry += 1;
     work.base = base;
     work.length = length.min(work.remaining);
+    work.walk.elsewhere = 1;
     1
 }
 
@@ -295,7 +285,7 @@ fn header(work: &mut Work) -> u64 {
     let have = work.walk.have & 15;
     let wanted = HEADER.saturating_sub(have);
     let take = if work.length < u64::from(wanted) { work.length as u32 } else { wanted };
-    if work.walk.run_length + u64::from(take) > MAX_PAYLOAD as u64 {
+    if room(work) < u64::from(take) {
         flush(work, 0);
         return 1;
     }
@@ -312,8 +302,7 @@ fn header(work: &mut Work) -> u64 {
         count(Counter::LostUserMemory, 1);
         return 0;
     }
-    advance(work, take.into());
-    work.walk.run_length += u64::from(take);
+    keep(work, take.into());
     let have = have + take;
     if have < HEADER {
         work.walk.have = have;
@@ -342,26 +331,48 @@ fn data(work: &Work, length: u32) -> u32 {
 fn payload(work: &mut Work) {
     let take = work.length.min(work.walk.left.into());
     let copy = take.min(work.walk.copy.into()).min(work.budget);
-    if copy == 0 && work.walk.silent == 0 {
+    if copy == 0 {
         work.walk.left -= take as u32;
         work.walk.copy = 0;
         advance(work, take);
         flush(work, take);
         return;
     }
-    let room = (MAX_PAYLOAD as u64).saturating_sub(work.walk.run_length);
-    let copy = if work.walk.silent != 0 { take } else { copy.min(room) };
+    let copy = copy.min(room(work));
     if copy == 0 {
         flush(work, 0);
         return;
     }
     work.walk.left -= copy as u32;
-    work.walk.copy = work.walk.copy.saturating_sub(copy as u32);
-    if work.walk.silent == 0 {
-        work.budget -= copy;
+    work.walk.copy -= copy as u32;
+    work.budget -= copy;
+    keep(work, copy);
+}
+
+/// Bytes at the current place that the next record has room for: one of a single buffer holds more.
+#[inline(always)]
+fn room(work: &Work) -> u64 {
+    let walk = &work.walk;
+    let pieces = walk.pieces + walk.elsewhere;
+    if u64::from(pieces) > emit::GATHERED_ENTRIES {
+        return 0;
     }
-    work.walk.run_length += copy;
-    advance(work, copy);
+    let limit = if pieces <= 1 { MAX_PAYLOAD } else { emit::GATHERED };
+    (limit as u64).saturating_sub(walk.length)
+}
+
+/// Puts the next bytes of the buffer into the next record.
+#[inline(always)]
+fn keep(work: &mut Work, count: u64) {
+    if work.walk.elsewhere != 0 {
+        work.pieces[(work.walk.pieces & 7) as usize] = [work.base, count];
+        work.walk.pieces += 1;
+        work.walk.elsewhere = 0;
+    } else {
+        work.pieces[(work.walk.pieces.wrapping_sub(1) & 7) as usize][1] += count;
+    }
+    work.walk.length += count;
+    advance(work, count);
 }
 
 #[inline(always)]
@@ -374,11 +385,10 @@ fn advance(work: &mut Work, count: u64) {
 /// Puts the bytes since the last record into one, which stands for `skipped` more behind them.
 #[inline(never)]
 fn flush(work: &mut Work, skipped: u64) {
-    let length = work.walk.run_length;
-    work.walk.run_length = 0;
-    if work.walk.silent != 0 {
-        return;
-    }
+    let (length, pieces) = (work.walk.length, work.walk.pieces);
+    work.walk.length = 0;
+    work.walk.pieces = 0;
+    work.walk.elsewhere = 1;
     let all = (length + skipped).min(u64::from(u32::MAX));
     work.header.length = all as u32;
     work.header.head = length as u32;
@@ -386,7 +396,12 @@ fn flush(work: &mut Work, skipped: u64) {
     if work.remaining == 0 {
         work.header.flags |= data_flags::LAST_SLICE;
     }
-    if emit::vigie_emit(work.slot, work.walk.run, length) == 0 {
+    let there_was_room = if pieces > 1 {
+        emit::vigie_gather(work.slot, length)
+    } else {
+        emit::vigie_emit(work.slot, work.pieces[0][0], length)
+    };
+    if there_was_room == 0 {
         work.failed += 1;
         work.header.lost += 1;
     }

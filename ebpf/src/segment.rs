@@ -230,13 +230,13 @@ pub extern "C" fn vigie_round(slot: u64) -> u64 {
 
 /// Copies a small call with several buffers into one record.
 #[inline(always)]
-pub(crate) fn gathered(work: &mut Work) {
+fn gathered(work: &mut Work) {
     work.header.length = work.total as u32;
     work.header.head = 0;
     work.header.tail = 0;
     work.header.flags |= data_flags::LAST_SLICE;
     vigie_pieces(work.slot);
-    if emit::vigie_gather(work.slot) == 0 {
+    if emit::vigie_gather(work.slot, work.total) == 0 {
         work.failed += 1;
     }
     work.budget -= work.total;
