@@ -19,4 +19,5 @@ pub mod prometheus;
 pub mod rows;
 pub mod site;
 pub mod span;
+pub mod tally;
 pub mod workload;

@@ -19,6 +19,8 @@ pub enum Need {
     Program(&'static str),
     /// The OTLP receiver that `cargo xtask setup` installs.
     Rotel,
+    /// The gRPC library for Python that `cargo xtask setup` installs.
+    Grpcio,
 }
 
 /// Whether something is missing. Says so, and notes `NAME: REASON` in the file that
@@ -49,6 +51,7 @@ fn reason(need: Need) -> Result<Option<String>> {
         Need::Agent if agent()?.is_none() => Some("no vigie, build it or set VIGIE_BIN".to_owned()),
         Need::Program(program) if find(program).is_none() => Some(format!("no {program}")),
         Need::Rotel if rotel().is_none() => Some("no rotel, run cargo xtask setup".to_owned()),
+        Need::Grpcio if grpcio().is_none() => Some("no grpcio, run cargo xtask setup".to_owned()),
         _ => None,
     })
 }
@@ -78,9 +81,23 @@ pub fn agent() -> Result<Option<PathBuf>> {
 
 /// The OTLP receiver.
 pub fn rotel() -> Option<PathBuf> {
+    Some(environment().join("bin/rotel")).filter(|path| path.is_file())
+}
+
+/// A Python that has grpcio.
+pub fn grpcio() -> Option<PathBuf> {
+    let has_it = std::fs::read_dir(environment().join("lib"))
+        .ok()?
+        .flatten()
+        .any(|python| python.path().join("site-packages/grpc").is_dir());
+    Some(environment().join("bin/python3")).filter(|path| has_it && path.is_file())
+}
+
+/// The Python environment that `cargo xtask setup` makes.
+fn environment() -> PathBuf {
     let setup =
         env::var_os("VIGIE_SETUP").map_or_else(|| workspace().join("target/setup"), PathBuf::from);
-    Some(setup.join("venv/bin/rotel")).filter(|path| path.is_file())
+    setup.join("venv")
 }
 
 /// An executable on the path, or where Debian keeps servers.

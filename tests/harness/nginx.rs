@@ -22,6 +22,7 @@ pub struct Nginx {
     process: Process,
     folder: TempDir,
     port: u16,
+    http2: u16,
 }
 
 /// Where its proxied locations go: `HOST:PORT` or `unix:PATH`.
@@ -42,9 +43,9 @@ impl Nginx {
         fs::create_dir(&files)?;
         fs::write(files.join("small"), "a small file\n".repeat(50))?;
         fs::write(files.join("large"), vec![b'l'; LARGE])?;
-        let address = http::free_address()?;
+        let (address, http2) = (http::free_address()?, http::free_address()?.port());
         let config = folder.path().join("nginx.conf");
-        fs::write(&config, configuration(folder.path(), address.port(), upstreams)?)?;
+        fs::write(&config, configuration(folder.path(), (address.port(), http2), upstreams)?)?;
         let program = needs::find("nginx").context("no nginx")?;
         let mut process = Process::start(
             Command::new(program)
@@ -58,7 +59,7 @@ impl Nginx {
             ensure!(process.is_running()?, "nginx ended{}", process.said());
             Ok(http::accepts(address))
         })?;
-        Ok(Self { process, folder, port: address.port() })
+        Ok(Self { process, folder, port: address.port(), http2 })
     }
 
     /// `HOST:PORT`.
@@ -69,6 +70,11 @@ impl Nginx {
     /// TCP port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where it speaks HTTP/2 in clear text.
+    pub fn http2_port(&self) -> u16 {
+        self.http2
     }
 
     /// The same server over a unix socket.
@@ -104,7 +110,11 @@ impl Nginx {
     }
 }
 
-fn configuration(folder: &Path, port: u16, upstreams: &Upstreams<'_>) -> Result<String> {
+fn configuration(
+    folder: &Path,
+    (port, http2): (u16, u16),
+    upstreams: &Upstreams<'_>,
+) -> Result<String> {
     let dead = http::free_address()?;
     let Upstreams { tcp, unix } = upstreams;
     let folder = folder.display();
@@ -134,6 +144,7 @@ http {{
     upstream local {{ server {unix}; keepalive 8; }}
     server {{
         listen 127.0.0.1:{port};
+        listen 127.0.0.1:{http2} http2;
         listen unix:{folder}/nginx.sock;
         location /static/ {{ rewrite ^ /files/small break; root {folder}; }}
         location /large/ {{ rewrite ^ /files/large break; root {folder}; }}

@@ -162,6 +162,13 @@ pub fn python(name: &str) -> Result<Command> {
     Ok(command)
 }
 
+/// A Python script of the workloads that speaks gRPC.
+pub fn grpc(name: &str) -> Result<Command> {
+    let mut command = Command::new(needs::grpcio().context("no grpcio")?);
+    command.arg(script(name)).env("PYTHONDONTWRITEBYTECODE", "1");
+    Ok(command)
+}
+
 /// The C program, compiled once in each test run.
 pub fn wire() -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();

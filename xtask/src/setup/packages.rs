@@ -20,10 +20,13 @@ const STEP: &str = "packages";
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// Programs, each with the packages that have it, best first.
-const NEEDED: [(&str, &[&str]); 10] = [
+const NEEDED: [(&str, &[&str]); 13] = [
     ("nginx", &["nginx-light", "nginx"]),
     ("wrk", &["wrk"]),
     ("ab", &["apache2-utils"]),
+    ("h2load", &["nghttp2-client"]),
+    ("nghttpd", &["nghttp2-server"]),
+    ("nghttpx", &["nghttp2-proxy"]),
     ("curl", &["curl"]),
     ("prometheus", &["prometheus"]),
     ("python3", &["python3"]),

@@ -1,4 +1,5 @@
-//! A Python environment with rotel, an OTLP receiver that others wrote, as a wheel with a binary.
+//! A Python environment with software of others, as wheels with binaries: rotel, an OTLP receiver, and
+//! grpcio, the C core of gRPC.
 
 use std::fs;
 use std::io;
@@ -13,29 +14,32 @@ use super::{Context, packages, say};
 use crate::advice::Advice;
 use crate::command;
 
-const STEP: &str = "rotel";
-/// Version of the wheel; the binary inside has a numbering of its own.
-const VERSION: &str = "0.0.1a15";
+const STEP: &str = "wheels";
+const ROTEL: &str = "rotel";
+/// The wheels with their versions. The binary in rotel's has a numbering of its own.
+const WHEELS: [(&str, &str); 2] = [(ROTEL, "0.0.1a15"), ("grpcio", "1.85.1")];
 const PIP_LIMIT: Duration = Duration::from_mins(3);
 
-/// Makes sure that `target/setup/venv/bin/rotel` is there and starts.
+/// Makes sure that the wheels are in `target/setup/venv`, and that `bin/rotel` is there and starts.
 pub(super) fn ensure(context: &Context) -> Result<()> {
     let venv = context.folder.join("venv");
     let link = venv.join("bin/rotel");
-    if wheel(&venv).is_some() && starts(&link) {
+    if site(&venv).is_some() && starts(&link) {
         return Ok(());
     }
-    say(STEP, &format!("installing rotel {VERSION} from PyPI (10 MB)"));
+    let names: Vec<String> =
+        WHEELS.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    say(STEP, &format!("installing {} from PyPI (20 MB)", names.join(", ")));
     let site = install(context, &venv)?;
     // Relative, so that the link survives a checkout that is moved.
-    let below = site.strip_prefix(&venv).context("the wheel is outside of its environment")?;
+    let below = site.strip_prefix(&venv).context("the wheels are outside of their environment")?;
     replace_link(&Path::new("..").join(below).join("rotel/rotel-agent"), &link)?;
     if !starts(&link) {
         install_libpython(context, &site)?;
     }
     if !starts(&link) {
         return Err(Advice::error(
-            "installed, but does not start",
+            "rotel is installed, but does not start",
             format!("run {} --version to see what it misses", link.display()),
         ));
     }
@@ -46,13 +50,15 @@ fn starts(rotel: &Path) -> bool {
     command::succeeds(Command::new(rotel).arg("--version"))
 }
 
-/// The folder that holds the installed wheel, if it is of the right version.
-fn wheel(venv: &Path) -> Option<PathBuf> {
+/// The folder that holds the installed wheels, if they are of the right versions.
+fn site(venv: &Path) -> Option<PathBuf> {
+    let has_all = |site: &PathBuf| {
+        WHEELS
+            .iter()
+            .all(|(name, version)| site.join(format!("{name}-{version}.dist-info")).is_dir())
+    };
     let pythons = fs::read_dir(venv.join("lib")).ok()?;
-    pythons
-        .flatten()
-        .map(|python| python.path().join("site-packages"))
-        .find(|site| site.join(format!("rotel-{VERSION}.dist-info")).is_dir())
+    pythons.flatten().map(|python| python.path().join("site-packages")).find(has_all)
 }
 
 fn install(context: &Context, venv: &Path) -> Result<PathBuf> {
@@ -67,15 +73,13 @@ fn install(context: &Context, venv: &Path) -> Result<PathBuf> {
     create()?;
     let mut pip = Command::new(venv.join("bin/pip"));
     pip.args(["install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]);
-    command::run_within(pip.arg(format!("rotel=={VERSION}")), PIP_LIMIT)
-        .ok()
-        .and_then(|()| wheel(venv))
-        .ok_or_else(|| {
-            Advice::error(
-                format!("PyPI gave no rotel {VERSION} for this machine's Python"),
-                "see pip's message above; seen to work: CPython 3.11 on x86_64 with glibc 2.36",
-            )
-        })
+    pip.args(WHEELS.map(|(name, version)| format!("{name}=={version}")));
+    command::run_within(&mut pip, PIP_LIMIT).ok().and_then(|()| site(venv)).ok_or_else(|| {
+        Advice::error(
+            format!("PyPI did not give {STEP} for this machine's Python"),
+            "see pip's message above; seen to work: CPython 3.11 on x86_64 with glibc 2.36",
+        )
+    })
 }
 
 /// The binary embeds Python and wants the shared library of the version that the wheel is for.

@@ -1,0 +1,196 @@
+//! gRPC by its C core: what the client says of its calls is what vigie says of both ends.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use vigie_tests::agent::{Agent, Options};
+use vigie_tests::needs::{Need, missing};
+use vigie_tests::process::{LIMIT, Process};
+use vigie_tests::span::{Kind, Span};
+use vigie_tests::tally::Tally;
+use vigie_tests::workload::{Server, grpc};
+
+const NEEDS: [Need; 3] = [Need::Root, Need::Agent, Need::Grpcio];
+
+/// What a client says at its end.
+#[derive(Deserialize)]
+struct Said {
+    calls: BTreeMap<String, usize>,
+    messages: BTreeMap<String, u64>,
+}
+
+struct Client(Process);
+
+impl Client {
+    fn start(server: &Server, options: &[&str], jobs: &[&str]) -> Result<Self> {
+        let mut command: Command = grpc("grpc_client.py")?;
+        command
+            .args(["--target", server.target()])
+            .args(options)
+            .args(jobs)
+            .env("OTEL_SERVICE_NAME", "client");
+        Ok(Self(Process::start(&mut command)?))
+    }
+
+    fn pid(&self) -> u32 {
+        self.0.pid()
+    }
+
+    fn finish(self) -> Result<Said> {
+        let ended = self.0.wait(2 * LIMIT)?;
+        let last = ended.output.last().cloned().unwrap_or_default();
+        serde_json::from_str(&last)
+            .with_context(|| format!("the client said {last}: {:?}", ended.errors))
+    }
+}
+
+fn start_server() -> Result<Server> {
+    Server::start("cart", grpc("grpc_server.py")?.args(["--port", "0"]))
+}
+
+/// Method and code.
+fn call(span: &Span) -> String {
+    format!("{} {}", span.name, span.text("rpc.response.status_code").unwrap_or("-"))
+}
+
+fn tally(spans: &[Span], kind: Kind, pid: u32) -> Tally {
+    Tally::of(spans, kind, &[pid], call)
+}
+
+#[test]
+fn methods_and_codes_are_exact_on_both_ends() -> Result<()> {
+    if missing("grpc", &NEEDS)? {
+        return Ok(());
+    }
+    let server = start_server()?;
+    let agent = Agent::start(&Options::default())?;
+    let client = Client::start(
+        &server,
+        &[],
+        &[
+            "Get:1000:10",
+            "Get:50:5:code=3",
+            "Get:50:5:code=5",
+            "Get:50:5:code=13",
+            "Get:50:5:code=14",
+            "Get:50:5:code=16",
+            "List:2:1:count=10000",
+            "Put:5:1:x=y:100",
+            "Chat:3:3:bytes=10:20",
+            "List:2:1:count=3&bytes=10000000",
+        ],
+    )?;
+    let pid = client.pid();
+    let said = client.finish()?;
+    let expected: Tally = said.calls.into_iter().collect();
+    agent.settle(2 * expected.total(), |span| span.protocol == "grpc");
+    let spans = agent.stop()?.spans;
+    expected.compare("the client", &tally(&spans, Kind::Client, pid))?;
+    let server_pid = server.pids.first().copied().context("no process")?;
+    expected.compare("the server", &tally(&spans, Kind::Server, server_pid))?;
+
+    for span in spans.iter().filter(|span| [pid, server_pid].contains(&span.pid)) {
+        ensure!(span.flags.is_empty(), "{} has flags {:?}", span.name, span.flags);
+        let messages = |name: &str| span.attributes.get(name).and_then(serde_json::Value::as_u64);
+        let sent = messages("vigie.rpc.request.messages");
+        let expected = match span.name.as_str() {
+            "shop.Cart/Put" => 100,
+            "shop.Cart/Chat" => 20,
+            _ => 1,
+        };
+        ensure!(sent == Some(expected), "{} sent {sent:?} messages", span.name);
+    }
+    for kind in [Kind::Client, Kind::Server] {
+        for method in ["shop.Cart/List", "shop.Cart/Chat"] {
+            let received: Option<u64> = spans
+                .iter()
+                .filter(|span| span.kind == kind && span.name == method)
+                .map(|span| span.attributes.get("vigie.rpc.response.messages")?.as_u64())
+                .sum();
+            let expected = said.messages.get(method).copied();
+            ensure!(
+                received == expected,
+                "{kind:?} {method}: {received:?} of {expected:?} messages"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What ends a call early is told by the client's own rules. The server may learn of it in another way,
+/// or have answered by then.
+#[test]
+fn cancelled_calls_and_deadlines() -> Result<()> {
+    if missing("grpc: cancelled", &NEEDS)? {
+        return Ok(());
+    }
+    let server = start_server()?;
+    let agent = Agent::start(&Options::default())?;
+    let jobs = [
+        "DEADLINE:Get:10:5:sleep=1",
+        "CANCEL:Get:10:5:sleep=1",
+        "CANCEL:List:5:5:sleep=1",
+        "Get:10:1",
+    ];
+    let client = Client::start(&server, &[], &jobs)?;
+    let pid = client.pid();
+    let expected: Tally = client.finish()?.calls.into_iter().collect();
+    agent.settle(2 * expected.total(), |span| span.protocol == "grpc");
+    let spans = agent.stop()?.spans;
+    expected.compare("the client", &tally(&spans, Kind::Client, pid))?;
+    let answered = tally(&spans, Kind::Server, server.pids.first().copied().context("no process")?);
+    ensure!(answered.total() == expected.total(), "the server has\n{answered}");
+    Ok(())
+}
+
+/// Connections that are older than vigie: every call from then on is counted on both ends with its
+/// status, the method where the connection's compression allows to know it, and never another one.
+#[test]
+fn connections_older_than_vigie() -> Result<()> {
+    if missing("grpc: older", &NEEDS)? {
+        return Ok(());
+    }
+    let server = start_server()?;
+    let jobs = ["Get:200:10", "Get:20:2:code=5", "Put:20:2:x=y:3", "List:5:1:count=10"];
+    let mut clients = Vec::new();
+    for before in ["0", "20"] {
+        let mut client = Client::start(&server, &["--before", before], &jobs)?;
+        client.0.wait_output("word that it waits", |lines| {
+            lines.iter().any(|line| line.contains("\"waiting\"")).then_some(())
+        })?;
+        clients.push(client);
+    }
+    let agent = Agent::start(&Options::default())?;
+    let mut expected = Vec::new();
+    for mut client in clients {
+        client.0.tell("go")?;
+        let pid = client.pid();
+        let tally: Tally = client.finish()?.calls.into_iter().collect();
+        expected.push((pid, tally));
+    }
+    let all: usize = expected.iter().map(|(_, tally)| tally.total()).sum();
+    agent.settle(2 * all, |span| ["grpc", "http/2"].contains(&span.protocol.as_str()));
+    let spans = agent.stop()?.spans;
+    let server_pid = server.pids.first().copied().context("no process")?;
+    for (who, pid, kind, wanted) in expected
+        .iter()
+        .map(|(pid, tally)| ("a client", *pid, Kind::Client, tally.total()))
+        .chain([("the server", server_pid, Kind::Server, all)])
+    {
+        let of: Vec<&Span> =
+            spans.iter().filter(|span| span.kind == kind && span.pid == pid).collect();
+        ensure!(of.len() == wanted, "{who} has {} of {wanted} calls", of.len());
+        let known = of.iter().filter(|span| span.name.starts_with("shop.Cart/")).count();
+        println!("{who}: the method of {known} of {wanted} calls is known");
+        for span in of.iter().filter(|span| !span.name.starts_with("shop.Cart/")) {
+            ensure!(
+                span.flags.iter().any(|flag| flag == "mid_stream"),
+                "{} without a method and without a flag",
+                span.name
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! HTTP/2 in clear text: what clients say of their requests is what vigie says of both ends.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use vigie_tests::agent::{Agent, Options};
+use vigie_tests::http;
+use vigie_tests::needs::{self, Need, missing};
+use vigie_tests::process::{LIMIT, Process, run, until};
+use vigie_tests::site::Site;
+use vigie_tests::span::{Kind, Span};
+use vigie_tests::tally::Tally;
+use vigie_tests::workload::{Server, script};
+
+const NEEDS: [Need; 7] = [
+    Need::Root,
+    Need::Agent,
+    Need::Program("nginx"),
+    Need::Program("node"),
+    Need::Program("curl"),
+    Need::Program("h2load"),
+    Need::Program("nghttpx"),
+];
+
+fn request(span: &Span) -> String {
+    let code = span.code().map_or_else(|| "-".to_owned(), |code| code.to_string());
+    format!("{} {} {} {code}", span.protocol, span.method(), span.path())
+}
+
+fn is_http2(span: &Span) -> bool {
+    span.protocol == "http/2"
+}
+
+/// The spans are those expected, seen whole.
+fn check(expected: &Tally, spans: &[Span], who: &str, kind: Kind, pids: &[u32]) -> Result<()> {
+    expected.compare(who, &Tally::of(spans, kind, pids, request))?;
+    let of = spans.iter().filter(|span| span.kind == kind && pids.contains(&span.pid));
+    for span in of {
+        ensure!(span.flags.is_empty(), "{who}: {} has flags {:?}", request(span), span.flags);
+    }
+    Ok(())
+}
+
+fn curl(options: &[&str], port: u16, paths: &[String]) -> Result<u32> {
+    let mut command = Command::new(needs::find("curl").context("no curl")?);
+    command.args(["--silent", "--show-error", "--output", "/dev/null"]).args(options);
+    for (number, path) in paths.iter().enumerate() {
+        if number > 0 {
+            command.args(["--output", "/dev/null"]);
+        }
+        command.arg(format!("http://127.0.0.1:{port}{path}"));
+    }
+    let process = Process::start(&mut command)?;
+    let pid = process.pid();
+    let ended = process.wait(LIMIT)?;
+    ensure!(ended.status.success(), "curl: {}: {:?}", ended.status, ended.errors);
+    Ok(pid)
+}
+
+#[test]
+fn nginx_and_curl() -> Result<()> {
+    if missing("http2: nginx and curl", &NEEDS)? {
+        return Ok(());
+    }
+    let site = Site::start()?;
+    let agent = Agent::start(&Options::default())?;
+    let (mut paths, mut expected) = (Vec::new(), Tally::default());
+    for (path, status) in [
+        ("/static/a", 200),
+        ("/large/b", 200),
+        ("/missing/c", 404),
+        ("/empty/d", 204),
+        ("/broken/e", 500),
+    ] {
+        for number in 0..10 {
+            let path = format!("{path}/{number}");
+            expected.add(format!("http/2 GET {path} {status}"), 1);
+            paths.push(path);
+        }
+    }
+    let pid = curl(&["--http2-prior-knowledge"], site.nginx.http2_port(), &paths)?;
+    agent.settle(2 * expected.total(), is_http2);
+    let metrics = agent.metrics()?;
+    let spans = agent.stop()?.spans;
+    check(&expected, &spans, "curl", Kind::Client, &[pid])?;
+    check(&expected, &spans, "nginx", Kind::Server, &site.nginx.workers()?)?;
+    // Ten downloads of 10 MB on both ends.
+    let copied = metrics.sum("vigie_copied_bytes_total", &[]);
+    ensure!(copied < 0.01 * 200e6, "{copied} bytes were copied of 200 MB");
+    Ok(())
+}
+
+#[test]
+fn node_on_both_ends() -> Result<()> {
+    if missing("http2: node", &NEEDS)? {
+        return Ok(());
+    }
+    let node = needs::find("node").context("no node")?;
+    let server =
+        Server::start("server", Command::new(&node).arg(script("node_http2.js")).arg("serve"))?;
+    for streams in ["1", "10", "100"] {
+        let agent = Agent::start(&Options::default())?;
+        let ask = Process::start(
+            Command::new(&node)
+                .arg(script("node_http2.js"))
+                .args(["ask", &server.port().to_string(), streams])
+                .args(["/a=300", "/status/404=20", "/status/503=20", "/bytes/1000000=5"])
+                .args(["/post/1=20", "/reset/x=5"]),
+        )?;
+        let pid = ask.pid();
+        let ended = ask.wait(2 * LIMIT)?;
+        ensure!(ended.status.success(), "node: {:?}", ended.errors);
+        let expected: Tally = [
+            ("http/2 GET /a 200", 300),
+            ("http/2 GET /status/404 404", 20),
+            ("http/2 GET /status/503 503", 20),
+            ("http/2 GET /bytes/1000000 200", 5),
+            ("http/2 POST /post/1 200", 20),
+            ("http/2 GET /reset/x -", 5),
+        ]
+        .into_iter()
+        .collect();
+        agent.settle(2 * expected.total(), is_http2);
+        let spans = agent.stop()?.spans;
+        let who = format!("with {streams} streams");
+        for (kind, pids) in [(Kind::Client, vec![pid]), (Kind::Server, server.pids.clone())] {
+            let seen = Tally::of(&spans, kind, &pids, request);
+            expected.compare(&format!("{kind:?} {who}"), &seen)?;
+        }
+        for span in spans.iter().filter(|span| span.path() == "/reset/x") {
+            ensure!(span.text("error.type") == Some("INTERNAL_ERROR"), "{span:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn many_streams_of_h2load() -> Result<()> {
+    if missing("http2: h2load", &NEEDS)? {
+        return Ok(());
+    }
+    let site = Site::start()?;
+    let agent = Agent::start(&Options::default())?;
+    let url = format!("http://127.0.0.1:{}/ok/load", site.nginx.http2_port());
+    run(Command::new(needs::find("h2load").context("no h2load")?)
+        .args(["--requests", "5000", "--clients", "2", "--max-concurrent-streams", "100"])
+        .arg(&url))?;
+    let expected: Tally = [("http/2 GET /ok/load 200", 5000)].into_iter().collect();
+    agent.settle(10_000, is_http2);
+    let spans = agent.stop()?.spans;
+    check(&expected, &spans, "nginx", Kind::Server, &site.nginx.workers()?)
+}
+
+/// From HTTP/1.1 by `Upgrade: h2c`. The first request is answered over HTTP/2 already.
+#[test]
+fn by_upgrade() -> Result<()> {
+    if missing("http2: upgrade", &NEEDS)? {
+        return Ok(());
+    }
+    let site = Site::start()?;
+    let front = http::free_address()?;
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("nghttpx.conf");
+    std::fs::write(
+        &config,
+        format!(
+            "frontend=127.0.0.1,{};no-tls\nbackend=127.0.0.1,{}\nworkers=1\nno-ocsp=yes\n",
+            front.port(),
+            site.nginx.port()
+        ),
+    )?;
+    let mut proxy = Process::start(
+        Command::new(needs::find("nghttpx").context("no nghttpx")?)
+            .arg(format!("--conf={}", config.display()))
+            .arg("--single-process"),
+    )?;
+    until("nghttpx accepts", LIMIT, || {
+        ensure!(proxy.is_running()?, "nghttpx ended{}", proxy.said());
+        Ok(http::accepts(front))
+    })?;
+    let agent = Agent::start(&Options::default())?;
+    let paths: Vec<String> = (0..10).map(|number| format!("/ok/upgraded/{number}")).collect();
+    let pid = curl(&["--http2"], front.port(), &paths)?;
+    agent.settle(20, is_http2);
+    let spans = agent.stop()?.spans;
+    let expected: Tally = paths.iter().map(|path| (format!("GET {path} 200"), 1)).collect();
+    // The first one is of either version, as one looks at it.
+    let request =
+        |span: &Span| format!("{} {} {}", span.method(), span.path(), span.code().unwrap_or(0));
+    for (who, kind, of) in [("curl", Kind::Client, pid), ("nghttpx", Kind::Server, proxy.pid())] {
+        expected.compare(who, &Tally::of(&spans, kind, &[of], request))?;
+        let new = spans.iter().filter(|span| span.kind == kind && span.pid == of && is_http2(span));
+        let new = new.count();
+        ensure!(new >= paths.len() - 1, "{who}: only {new} of 10 are HTTP/2");
+    }
+    Ok(())
+}
