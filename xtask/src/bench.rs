@@ -7,6 +7,7 @@
 
 mod agent;
 mod getppid;
+mod h2load;
 mod http;
 mod instructions;
 mod keepalive;
@@ -28,7 +29,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use self::getppid::Caller;
-use self::keepalive::Mode;
+use self::keepalive::{Load, Mode};
 use self::nginx::Page;
 use self::receiver::Kind;
 use self::report::{Machine, Outcome, Report};
@@ -89,14 +90,17 @@ struct Bench {
 
 type Benchmark = (&'static str, fn(&Bench, &'static str) -> Result<Outcome>);
 
-const BENCHMARKS: [Benchmark; 5] = [
-    ("overhead/nginx-keepalive", |bench, name| keepalive::measure(bench, name, Mode::Spans)),
+const BENCHMARKS: [Benchmark; 6] = [
+    ("overhead/nginx-keepalive", |bench, name| {
+        keepalive::measure(bench, name, Load::Wrk, Mode::Spans)
+    }),
     ("overhead/nginx-keepalive-metrics", |bench, name| {
-        keepalive::measure(bench, name, Mode::Metrics)
+        keepalive::measure(bench, name, Load::Wrk, Mode::Metrics)
     }),
     ("overhead/nginx-keepalive-both-ends", |bench, name| {
-        keepalive::measure(bench, name, Mode::SpansOfBothEnds)
+        keepalive::measure(bench, name, Load::Wrk, Mode::SpansOfBothEnds)
     }),
+    ("overhead/h2", |bench, name| keepalive::measure(bench, name, Load::H2load, Mode::Metrics)),
     ("overhead/getppid", |bench, name| getppid::measure(bench, name, Caller::Unwatched)),
     ("overhead/getppid-watched", |bench, name| getppid::measure(bench, name, Caller::Watched)),
 ];

@@ -1,5 +1,5 @@
-//! `overhead/nginx-keepalive…`: one nginx worker at saturation, small answers over connections
-//! that stay open.
+//! `overhead/nginx-keepalive…` and `overhead/h2`: one nginx worker at saturation, small answers over
+//! connections that stay open.
 //!
 //! The server's processor is the bottleneck, so the ratio of throughputs is what the agent's
 //! probes, and its own share of the two processors, take from it.
@@ -15,7 +15,7 @@ use super::receiver::{Kind, Receiver};
 use super::report::{Outcome, Requests};
 use super::rounds::{self, Round};
 use super::statistics::median;
-use super::{Bench, prometheus, wrk};
+use super::{Bench, h2load, prometheus, wrk};
 
 /// Before the first run, so that no run pays for cold caches.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -27,6 +27,25 @@ const COUNT_PAUSE: Duration = Duration::from_millis(250);
 
 const COUNTED: &str = "http_server_request_duration_seconds_count";
 const DROPPED: &str = "vigie_records_dropped_total";
+
+/// Who sends the requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Load {
+    /// HTTP/1.1, over as many connections as asked for.
+    Wrk,
+    /// HTTP/2, over one connection.
+    H2load,
+}
+
+impl Load {
+    /// Loads `nginx` for as long as said; any failed request is an error.
+    fn run(self, bench: &Bench, nginx: &Nginx, length: Duration) -> Result<wrk::Run> {
+        match self {
+            Self::Wrk => wrk::run(&nginx.url(), bench.connections, length),
+            Self::H2load => h2load::run(&nginx.http2_url(), length),
+        }
+    }
+}
 
 /// What the agent does with what it sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +62,9 @@ impl Mode {
     /// The benchmark's own programs are never of interest.
     fn unwatched(self) -> Unwatched<'static> {
         match self {
-            Self::Spans | Self::Metrics => Unwatched(&["*/wrk", "*/xtask", "*/rotel-agent"]),
+            Self::Spans | Self::Metrics => {
+                Unwatched(&["*/wrk", "*/h2load", "*/xtask", "*/rotel-agent"])
+            }
             Self::SpansOfBothEnds => Unwatched(&["*/xtask", "*/rotel-agent"]),
         }
     }
@@ -62,21 +83,25 @@ struct Watched {
 }
 
 /// Runs the benchmark.
-pub(super) fn measure(bench: &Bench, name: &'static str, mode: Mode) -> Result<Outcome> {
+pub(super) fn measure(
+    bench: &Bench,
+    name: &'static str,
+    load: Load,
+    mode: Mode,
+) -> Result<Outcome> {
     let nginx = Nginx::start(&bench.folder, bench.page)?;
     let receiver = match mode {
         Mode::Spans | Mode::SpansOfBothEnds => Some(Receiver::start(bench)?),
         Mode::Metrics => None,
     };
-    let load = |length| wrk::run(&nginx.url(), bench.connections, length);
-    load(WARM_UP)?;
+    load.run(bench, &nginx, WARM_UP)?;
     let mut rounds = Vec::new();
     for number in 0..bench.runs {
         let round = rounds::round(
             bench,
             number,
-            || load(bench.length),
-            || watched_run(bench, mode, &nginx, receiver.as_ref()),
+            || load.run(bench, &nginx, bench.length),
+            || watched_run(bench, load, mode, &nginx, receiver.as_ref()),
         )?;
         eprintln!(
             "bench:   round {}: {} requests/s, agent {:.2} s CPU",
@@ -101,6 +126,7 @@ fn rates(round: &Round<wrk::Run, Watched>) -> Round<f64, f64> {
 
 fn watched_run(
     bench: &Bench,
+    load: Load,
     mode: Mode,
     nginx: &Nginx,
     receiver: Option<&Receiver>,
@@ -109,7 +135,7 @@ fn watched_run(
     let served_before = nginx.requests()?;
     let agent = Agent::start(bench, mode.unwatched(), receiver.map(Receiver::address))?;
     let (agent_before, receiver_before) = (agent.cpu_seconds()?, receiver_cpu()?);
-    let load = wrk::run(&nginx.url(), bench.connections, bench.length)?;
+    let load = load.run(bench, nginx, bench.length)?;
     thread::sleep(DRAIN);
     let (agent_after, receiver_after) = (agent.cpu_seconds()?, receiver_cpu()?);
     let memory = agent.memory()?;
@@ -172,8 +198,8 @@ fn outcome(
             served: watched().map(|run| run.served).sum(),
             counted: counts.map(|counts| counts.iter().sum()),
         }),
-        bare_p99_s: median(rounds.iter().map(|round| round.bare.p99)),
-        with_p99_s: median(watched().map(|run| run.load.p99)),
+        bare_p99_s: median(rounds.iter().filter_map(|round| round.bare.p99)),
+        with_p99_s: median(watched().filter_map(|run| run.load.p99)),
         ..Outcome::new(name, "requests/s", rounds::compare(&rates)?)
     })
 }

@@ -32,6 +32,7 @@ pub(super) enum Page {
 pub(super) struct Nginx {
     child: Child,
     address: SocketAddr,
+    http2: SocketAddr,
 }
 
 impl Nginx {
@@ -40,9 +41,9 @@ impl Nginx {
         let program = command::which("nginx").context("nginx is missing; see set-up's messages")?;
         let prefix = folder.join("nginx");
         fs::create_dir_all(&prefix).with_context(|| format!("creating {}", prefix.display()))?;
-        let address = http::free_address()?;
+        let (address, http2) = (http::free_address()?, http::free_address()?);
         let configuration = prefix.join("nginx.conf");
-        fs::write(&configuration, configure(address, page))
+        fs::write(&configuration, configure(address, http2, page))
             .with_context(|| format!("writing {}", configuration.display()))?;
         let html = prefix.join("html");
         fs::create_dir_all(&html).with_context(|| format!("creating {}", html.display()))?;
@@ -61,7 +62,7 @@ impl Nginx {
             .stderr(output)
             .spawn()
             .context("cannot start nginx")?;
-        let nginx = Self { child, address };
+        let nginx = Self { child, address, http2 };
         let end = Instant::now() + START_LIMIT;
         while nginx.requests().is_err() {
             if Instant::now() >= end {
@@ -78,6 +79,11 @@ impl Nginx {
     /// Address of the page.
     pub(super) fn url(&self) -> String {
         format!("http://{}/", self.address)
+    }
+
+    /// Address of the page over HTTP/2.
+    pub(super) fn http2_url(&self) -> String {
+        format!("http://{}/", self.http2)
     }
 
     /// Requests that it has served since its start, this question among them.
@@ -99,7 +105,7 @@ fn body() -> String {
     ('a'..='z').cycle().take(PAGE).collect()
 }
 
-fn configure(address: SocketAddr, page: Page) -> String {
+fn configure(address: SocketAddr, http2: SocketAddr, page: Page) -> String {
     let location = match page {
         // What Debian's nginx.conf says of files.
         Page::File => "root html; sendfile on; tcp_nopush on;".to_owned(),
@@ -121,8 +127,10 @@ http {{
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
     keepalive_requests 1000000000;
+    http2_max_concurrent_streams 128;
     server {{
         listen {address};
+        listen {http2} http2;
         location / {{ {location} }}
         location = /status {{ stub_status; }}
     }}
