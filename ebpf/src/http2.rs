@@ -92,6 +92,7 @@ pub(crate) fn moved(
     if shed {
         half.pending_length = LOST;
         count(Counter::LostShed, 1);
+        count(Counter::LostHttp2, 1);
         connection.lost += 1;
         return;
     }
@@ -121,7 +122,10 @@ pub(crate) fn moved(
         // SAFETY: as above.
         half.pending = unsafe { (&raw const work.walk.header).cast::<u64>().read_unaligned() };
     }
-    connection.lost += work.failed as u32;
+    if work.failed > 0 {
+        connection.lost += work.failed as u32;
+        count(Counter::LostHttp2, 1);
+    }
 }
 
 /// The connection went over to HTTP/2, as its client's preface tells, which was just copied.

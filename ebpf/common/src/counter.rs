@@ -79,6 +79,9 @@ counters! {
     LostUndeliveredFull = "undelivered_map_full",
     /// Loss: the end of a connection found room neither in the ring nor in its table.
     LostClosesFull = "close_map_full",
+    /// Loss: socket calls on connections that speak HTTP/2 of which a record was lost. The kernel
+    /// does not count the calls of HTTP/2 in them.
+    LostHttp2 = "http2_lost",
 }
 
 impl Counter {
