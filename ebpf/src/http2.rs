@@ -1,16 +1,20 @@
 //! The frames of HTTP/2 (RFC 9113): which bytes of a call are copied.
 //!
-//! Frame headers and everything but DATA are copied. Of DATA the beginning is, which is where gRPC
-//! says how long its message is; small frames, small calls and frames that hold several messages of
-//! gRPC are copied whole. What is left out follows a record's payload as bytes that it stands for.
+//! Frame headers and everything but DATA are copied. Of DATA the beginning is; small frames, and those
+//! in which a message of gRPC begins behind another, are copied whole, as gRPC says before each
+//! message how long it is. What is left out follows a record's payload as bytes that it stands for.
 //!
 //! Where the frames of a direction begin is kept from call to call, in the fields of
 //! [`Half`](crate::connection::Half) that HTTP/1 uses for its turns:
 //! - `budget`: bytes of the current frame that are still to come
-//! - `pending_ns`: how many of those are to be copied
+//! - `pending_ns`: how many of those are to be copied; above 32 bits whether that is still to be
+//!   decided
 //! - `pending`, `pending_length`: the bytes of a frame's header that came so far; [`LOST`] where it is
 //!   not known where a frame begins. Then calls are copied from their beginning, until one begins
 //!   like a frame.
+//!
+//! Where the messages of gRPC begin is kept for the stream whose DATA came last, in the first bytes of
+//! the exchange, which are HTTP/1's too.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use vigie_common::{
@@ -45,6 +49,9 @@ const DATA_HEAD: u32 = 16;
 /// Bytes copied of a call at most while it is not known where frames begin.
 const BLIND_BYTES: u64 = 16 << 10;
 
+/// Messages of gRPC that are followed in a frame.
+const MAX_MESSAGES: u32 = 64;
+
 /// Rounds of the walk: each ends with a frame, with a buffer or with a record that is full.
 const MAX_ROUNDS: u32 = 512;
 
@@ -59,6 +66,13 @@ pub(crate) struct Walk {
     left: u32,
     /// How many of these are to be copied.
     copy: u32,
+    /// Whether `copy` is still to be decided: no byte of a DATA frame's payload was looked at.
+    fresh: u32,
+    /// The stream of that frame, in the order of memory.
+    stream: u32,
+    /// The stream whose DATA came last, and how much of its current message is still to come.
+    message_stream: u32,
+    message_left: u32,
     /// Bytes of the next frame's header that came so far, and how many.
     header: [u8; 32],
     have: u32,
@@ -82,7 +96,10 @@ pub(crate) fn moved(
 ) {
     let ignored = hint(connection.id, direction) == u64::MAX;
     prepare(work, connection, direction, false);
-    let half = connection.half(direction);
+    let (half, messages) = match direction {
+        Direction::Received => (&mut connection.received, &mut connection.exchange.request),
+        Direction::Sent => (&mut connection.sent, &mut connection.exchange.response[0]),
+    };
     let position = half.position;
     half.position = position.wrapping_add(work.total);
     if ignored {
@@ -112,12 +129,16 @@ pub(crate) fn moved(
     } else {
         work.walk.left = half.budget;
         work.walk.copy = half.pending_ns as u32;
+        work.walk.fresh = (half.pending_ns >> 32) as u32;
         work.walk.have = half.pending_length;
         // SAFETY: both are plain bytes, and there are 32 of them.
         unsafe { (&raw mut work.walk.header).cast::<u64>().write_unaligned(half.pending) };
+        work.walk.message_stream = (*messages >> 32) as u32;
+        work.walk.message_left = *messages as u32;
         vigie_frames(work.slot);
+        *messages = u64::from(work.walk.message_stream) << 32 | u64::from(work.walk.message_left);
         half.budget = work.walk.left;
-        half.pending_ns = work.walk.copy.into();
+        half.pending_ns = u64::from(work.walk.fresh) << 32 | u64::from(work.walk.copy);
         half.pending_length = work.walk.have;
         // SAFETY: as above.
         half.pending = unsafe { (&raw const work.walk.header).cast::<u64>().read_unaligned() };
@@ -314,25 +335,67 @@ fn header(work: &mut Work) -> u64 {
     }
     work.walk.have = 0;
     // SAFETY: there are 32 bytes.
-    let bytes = unsafe { (&raw const work.walk.header).cast::<u64>().read_unaligned() };
+    let (bytes, stream) = unsafe {
+        let header = &raw const work.walk.header;
+        (header.cast::<u64>().read_unaligned(), header.byte_add(5).cast::<u32>().read_unaligned())
+    };
     let Head { length, kind, .. } = head(bytes);
     work.walk.left = length;
-    work.walk.copy = if kind == DATA && length > WHOLE { data(work, length) } else { length };
+    work.walk.copy = length;
+    work.walk.fresh = u32::from(kind == DATA);
+    work.walk.stream = stream;
     1
 }
 
-/// How much of a large DATA frame is copied.
-#[inline(always)]
-fn data(work: &Work, length: u32) -> u32 {
-    // `0` or `1`, then the message's length.
-    let prefix = if work.length >= 8 { read_user::<u64>(work.base).unwrap_or(u64::MAX) } else { 2 };
-    let message = ((prefix >> 8) as u32).swap_bytes();
-    if prefix as u8 <= 1 && message < length - 5 { length } else { DATA_HEAD }
+/// Decides how much of the DATA frame that begins at the current place is copied, and follows the
+/// messages of gRPC in it: before each stand `0` or `1` and its length.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_messages(slot: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
+    let length = u64::from(work.walk.left);
+    let stream = work.walk.stream;
+    let mut next =
+        if work.walk.message_stream == stream { u64::from(work.walk.message_left) } else { 0 };
+    work.walk.message_stream = 0;
+    work.walk.message_left = 0;
+    let few = if length > u64::from(WHOLE) { DATA_HEAD } else { length as u32 };
+    let mut whole = next > 0 && next < length;
+    let mut message = 0;
+    while message < MAX_MESSAGES && next < length {
+        whole |= message > 0;
+        if next + 5 > work.length {
+            break;
+        }
+        let prefix = work.base.wrapping_add(next);
+        let (Some(compressed), Some(size)) =
+            (read_user::<u8>(prefix), read_user::<u32>(prefix.wrapping_add(1)))
+        else {
+            break;
+        };
+        if compressed > 1 {
+            // Not gRPC, or the middle of a message whose beginning was not seen.
+            whole = false;
+            break;
+        }
+        next += 5 + u64::from(size.swap_bytes());
+        message += 1;
+    }
+    if next >= length {
+        work.walk.message_stream = stream;
+        work.walk.message_left = (next - length) as u32;
+    }
+    work.walk.copy = if whole { length as u32 } else { few };
+    0
 }
 
 /// Passes over the payload of a frame, as far as it is in the buffer.
 #[inline(always)]
 fn payload(work: &mut Work) {
+    if work.walk.fresh != 0 {
+        work.walk.fresh = 0;
+        vigie_messages(work.slot);
+    }
     let take = work.length.min(work.walk.left.into());
     let copy = take.min(work.walk.copy.into()).min(work.budget);
     if copy == 0 {
