@@ -24,13 +24,13 @@ use vigie_common::{
 
 use crate::{
     classify::{DATA, FRAME, Head, PREFACE, head, vigie_classify},
-    connection::{Connection, Half},
+    connection::{self, Connection, Half},
     emit,
     first::vigie_first_bytes,
     kernel::read_user,
     maps::count,
     params::setting,
-    segment::{carry, hint, prepare},
+    segment::{carry, hint, prepare, tuning},
     work::{Source, Work, vigie_entry, work},
 };
 
@@ -62,6 +62,8 @@ pub(crate) const LOST: u32 = 255;
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Walk {
+    /// What made it known in this call that the connection speaks HTTP/2, else 0.
+    pub(crate) began: u64,
     /// Bytes of the current frame that are still to come.
     left: u32,
     /// How many of these are to be copied.
@@ -84,16 +86,14 @@ pub(crate) struct Walk {
     length: u64,
 }
 
-/// Handles the call in [`Work`] on a connection that speaks HTTP/2. `fresh` tells what made that
-/// known in this call, else 0.
+/// Handles the call in [`Work`] on a connection that speaks HTTP/2.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn moved(
-    connection: &mut Connection,
-    work: &mut Work,
-    direction: Direction,
-    fresh: u64,
-    shed: bool,
-) {
+pub extern "C" fn vigie_http2(slot: u64, sent: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
+    let Some(connection) = connection::known(work.sock) else { return 0 };
+    let direction = if sent == 0 { Direction::Received } else { Direction::Sent };
+    let fresh = work.walk.began;
     let ignored = hint(connection.id, direction) == u64::MAX;
     prepare(work, connection, direction, false);
     let (half, messages) = match direction {
@@ -104,14 +104,14 @@ pub(crate) fn moved(
     half.position = position.wrapping_add(work.total);
     if ignored {
         half.pending_length = LOST;
-        return;
+        return 0;
     }
-    if shed {
+    if tuning().shed != 0 {
         half.pending_length = LOST;
         count(Counter::LostShed, 1);
         count(Counter::LostHttp2, 1);
         connection.lost += 1;
-        return;
+        return 0;
     }
     work.header.position = position;
     // What follows is no exchange of HTTP/1.
@@ -147,6 +147,7 @@ pub(crate) fn moved(
         connection.lost += work.failed as u32;
         count(Counter::LostHttp2, 1);
     }
+    0
 }
 
 /// The connection went over to HTTP/2, as its client's preface tells, which was just copied.
@@ -239,7 +240,7 @@ pub(crate) fn guess(
 
 /// Walks over the frames of the call in [`Work`] and puts into records what is to be copied.
 ///
-/// A global function in the verifier's sense, like the next one (see
+/// A global function in the verifier's sense, like the others here whose names begin so (see
 /// [`crate::segment::vigie_moved`]).
 #[unsafe(no_mangle)]
 #[inline(never)]

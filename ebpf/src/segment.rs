@@ -32,6 +32,15 @@ use crate::{
 const MAX_ROUNDS: u32 = 48;
 
 /// Handles `total` bytes that the caller in [`Work`] moved over its socket.
+#[inline(always)]
+pub(crate) fn moved(work: &Work, direction: Direction) {
+    if vigie_moved(work.slot, direction as u64) != 0 {
+        // From here and not from there: the stack of all callers together has 512 bytes.
+        http2::vigie_http2(work.slot, direction as u64);
+    }
+}
+
+/// As [`moved`], but for connections that speak HTTP/2: for those it returns 1.
 ///
 /// Like the other functions here whose names begin with `vigie_`, a global function in the
 /// verifier's sense: it is checked once by itself, for any arguments, and not along each way that
@@ -76,8 +85,8 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     let unannounced = u64::from(connection.announced == 0);
     if connection.is_http2() {
         work.failed = unannounced;
-        http2::moved(connection, work, direction, fresh, shed);
-        return 0;
+        work.walk.began = fresh;
+        return 1;
     }
     let class = connection.class;
     let is_request = (class == Class::Http1Server as u8) == (direction as u8 == 0);
@@ -392,7 +401,7 @@ pub(crate) fn hint(id: u64, direction: Direction) -> u64 {
 
 /// What holds for all connections now.
 #[inline(always)]
-fn tuning() -> Tuning {
+pub(crate) fn tuning() -> Tuning {
     const AS_SET: Tuning = Tuning { request_bytes: 0, response_bytes: 0, shed: 0, reserved: 0 };
     TUNING.get(0).copied().unwrap_or(AS_SET)
 }

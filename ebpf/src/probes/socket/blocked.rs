@@ -77,7 +77,7 @@ fn received(work: &mut Work, registers: u64, sock: u64, copied: u64) {
     } else {
         work.source = source(kind, second, third);
     }
-    segment::vigie_moved(work.slot, Direction::Received as u64);
+    segment::moved(work, Direction::Received);
 }
 
 /// Where the registers of the system call are that the current thread is in.

@@ -72,7 +72,7 @@ fn finished(call: &Call) {
             iterator::vigie_iterator(work.slot);
         }
         work.sock = call.sock;
-        segment::vigie_moved(work.slot, call.direction as u64);
+        segment::moved(work, call.direction);
     }
     work.give();
 }

@@ -115,7 +115,7 @@ pub fn tcp_rcv_space_adjust(ctx: BtfTracePointContext) -> i32 {
     work.total = taken.into();
     work.source = Source::none();
     work.sock = sock;
-    segment::vigie_moved(work.slot, Direction::Received as u64);
+    segment::moved(work, Direction::Received);
     work.give();
     0
 }
@@ -170,7 +170,7 @@ fn moved(work: &mut Work, sock: u64, returned: i32, flags: u64, direction: Direc
         work.source = Source::none();
     }
     work.sock = sock;
-    segment::vigie_moved(work.slot, direction as u64);
+    segment::moved(work, direction);
 }
 
 /// Which message of an array of `entries` this is: the one after the last that this thread was
