@@ -70,6 +70,10 @@ pub enum Class {
     Http1Server,
     /// HTTP/1.x, and the process sends requests.
     Http1Client,
+    /// HTTP/2, and the process answers requests.
+    Http2Server,
+    /// HTTP/2, and the process sends requests.
+    Http2Client,
     /// TLS or another encryption.
     Encrypted,
     /// Nothing that vigie reads.

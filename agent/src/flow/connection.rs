@@ -181,6 +181,7 @@ impl State {
         let role = match class {
             Class::Http1Server => Role::Server,
             Class::Http1Client => Role::Client,
+            Class::Http2Server | Class::Http2Client => return,
             Class::Unknown | Class::Encrypted | Class::Uninteresting => return,
         };
         let Parser::Undecided(held) = &mut self.parser else { return };

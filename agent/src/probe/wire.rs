@@ -181,7 +181,9 @@ fn class(class: u8) -> Class {
         0 => Class::Unknown,
         1 => Class::Http1Server,
         2 => Class::Http1Client,
-        3 => Class::Encrypted,
+        3 => Class::Http2Server,
+        4 => Class::Http2Client,
+        5 => Class::Encrypted,
         _ => Class::Uninteresting,
     }
 }

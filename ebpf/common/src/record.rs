@@ -56,10 +56,14 @@ pub enum Class {
     Http1Server = 1,
     /// HTTP/1.x, and the process sends requests.
     Http1Client = 2,
+    /// HTTP/2, and the process answers requests.
+    Http2Server = 3,
+    /// HTTP/2, and the process sends requests.
+    Http2Client = 4,
     /// TLS or another encryption.
-    Encrypted = 3,
+    Encrypted = 5,
     /// Nothing that vigie reads.
-    Uninteresting = 4,
+    Uninteresting = 6,
 }
 
 /// Bits of [`Data::flags`].

@@ -24,7 +24,6 @@ mod response;
 mod tail;
 #[cfg(test)]
 mod tests;
-mod traceparent;
 
 use half::{Half, State};
 use in_flight::{InFlight, Queue};
