@@ -10,6 +10,13 @@ pub(crate) const RESPONSE: u64 = 2;
 pub(crate) const ENCRYPTED: u64 = 3;
 /// None of these.
 pub(crate) const OTHER: u64 = 4;
+/// The preface of an HTTP/2 client begins.
+pub(crate) const PREFACE: u64 = 5;
+/// A frame of HTTP/2 may begin.
+pub(crate) const FRAME: u64 = 6;
+
+/// `PRI * HT`, of the preface of HTTP/2 (RFC 9113, section 3.4), in the order of memory.
+pub(crate) const PREFACE_START: u64 = u64::from_le_bytes(*b"PRI * HT");
 
 /// `HTTP/1.` in the order of memory.
 const STATUS_LINE: u64 = u64::from_le_bytes(*b"HTTP/1.\0");
@@ -34,6 +41,15 @@ pub extern "C" fn vigie_classify(bytes: u64, length: u64) -> u64 {
         }
         let version = (bytes >> 8) as u16;
         return if version & 0xff == 3 && version >> 8 <= 4 { ENCRYPTED } else { OTHER };
+    }
+    if first == 0 {
+        return if length < 8 { UNDECIDED } else { frame(bytes) };
+    }
+    if bytes == PREFACE_START {
+        return PREFACE;
+    }
+    if (4..8).contains(&length) && (bytes ^ PREFACE_START) & ((1u64 << (length * 8)) - 1) == 0 {
+        return UNDECIDED;
     }
     // Compared under a mask of the bytes that are there.
     let mask = if length >= 7 { (1 << 56) - 1 } else { (1u64 << (length * 8)) - 1 };
@@ -67,8 +83,8 @@ pub extern "C" fn vigie_classify(bytes: u64, length: u64) -> u64 {
 /// A token of `letters` letters and a space were seen; `rest` begins with the target.
 #[inline(always)]
 fn target(bytes: u64, rest: u64, letters: u64, length: u64) -> u64 {
-    // `PRI * HTTP/2.0` is the preface of HTTP/2.
-    if letters < 3 || bytes & 0xff_ffff == u64::from_le_bytes(*b"PRI\0\0\0\0\0") {
+    // `PRI` is no method but begins the preface of HTTP/2.
+    if letters < 3 || bytes & 0xff_ffff == PREFACE_START & 0xff_ffff {
         return OTHER;
     }
     // `CONNECT host:port` may begin with anything, and so may what no longer fits.
@@ -81,5 +97,48 @@ fn target(bytes: u64, rest: u64, letters: u64, length: u64) -> u64 {
     match rest as u8 {
         b'/' | b'*' | b'h' | b'H' => REQUEST,
         _ => OTHER,
+    }
+}
+
+/// What a frame's first eight bytes (RFC 9113, section 4.1) allow: SETTINGS as a server sends them
+/// first, or a header block in one frame. What the call holds besides must fit, see
+/// [`crate::http2::fits`].
+#[inline(always)]
+fn frame(bytes: u64) -> u64 {
+    let Head { length, kind, flags } = head(bytes);
+    // Streams above 2^24 are not met on a connection of which nothing is known.
+    if (bytes >> 40) as u8 != 0 {
+        return OTHER;
+    }
+    let stream = bytes >> 48;
+    let plausible = match kind {
+        HEADERS => length > 0 && length <= 16384 && flags & !0x2d == 0 && flags & 4 != 0,
+        SETTINGS => flags == 0 && length > 0 && length <= 240 && length % 6 == 0 && stream == 0,
+        _ => false,
+    };
+    if plausible { FRAME } else { OTHER }
+}
+
+/// Kinds of frames.
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const SETTINGS: u8 = 4;
+
+/// The first bytes of a frame.
+#[derive(Clone, Copy)]
+pub(crate) struct Head {
+    /// Bytes of the payload.
+    pub(crate) length: u32,
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+}
+
+/// From the first bytes of a frame, in the order of memory.
+#[inline(always)]
+pub(crate) fn head(bytes: u64) -> Head {
+    Head {
+        length: (bytes as u32).swap_bytes() >> 8,
+        kind: (bytes >> 24) as u8,
+        flags: (bytes >> 32) as u8,
     }
 }

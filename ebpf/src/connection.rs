@@ -9,14 +9,16 @@ use vigie_common::{
 };
 
 use crate::{
+    first::may_begin_message,
     kernel::read,
     maps::{CONNECTIONS, count},
     params::{offset, setting},
-    segment::{self, Work},
     socket,
+    work::Work,
 };
 
-/// One direction of a connection.
+/// One direction of a connection. On one that speaks HTTP/2 the fields but the first mean something
+/// else, see [`crate::http2`].
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Half {
@@ -96,10 +98,10 @@ impl Connection {
         self.class < Class::Encrypted as u8
     }
 
-    /// Whether its messages are captured.
+    /// Whether its frames are captured.
     #[inline(always)]
-    pub(crate) fn is_http1(&self) -> bool {
-        self.class == Class::Http1Server as u8 || self.class == Class::Http1Client as u8
+    pub(crate) fn is_http2(&self) -> bool {
+        self.class == Class::Http2Server as u8 || self.class == Class::Http2Client as u8
     }
 }
 
@@ -242,7 +244,7 @@ fn may_be_of_interest(sock: u64, family: u16, slot: u64) -> bool {
     }
     match family {
         AF_INET | AF_INET6 => read::<u16>(sock, offset!(sock_protocol)) == Some(IPPROTO_TCP),
-        AF_UNIX => segment::may_begin_message(slot),
+        AF_UNIX => may_begin_message(slot),
         _ => false,
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     exchange,
     maps::{RING0, RING1, RING2, RING3, count},
     params::setting,
-    segment::{self, Work},
+    work::{Work, work},
 };
 
 /// Bytes above the mark within which a record wakes the reader.
@@ -76,13 +76,13 @@ struct Sized<const N: usize> {
 }
 
 /// Puts a record with `length` bytes of user memory from `source` into the ring. The header in
-/// [`crate::segment::Work`] already says which bytes they are. Returns 1 when there was room.
+/// [`Work`] already says which bytes they are. Returns 1 when there was room.
 ///
 /// A global function in the verifier's sense (see [`crate::segment::vigie_moved`]).
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn vigie_emit(slot: u64, source: u64, length: u64) -> u64 {
-    let Some(work) = segment::work(slot) else { return 0 };
+    let Some(work) = work(slot) else { return 0 };
     let length = length as u32;
     let there_was_room = if length <= 64 {
         sized::<64>(work, source, length)
@@ -104,12 +104,12 @@ pub(crate) const GATHERED: usize = 1024;
 pub(crate) const GATHERED_ENTRIES: u64 = 8;
 
 /// Puts one record with all bytes of a small call with several iovec entries into the ring: a head
-/// and its body mostly. [`crate::segment::Work`] says where they are and how many. Returns 1 when
+/// and its body mostly. [`Work`] says where they are and how many. Returns 1 when
 /// there was room.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn vigie_gather(slot: u64) -> u64 {
-    let Some(work) = segment::work(slot) else { return 0 };
+    let Some(work) = work(slot) else { return 0 };
     let ring = ring_of(work.header.connection);
     // SAFETY: `ring` is a ring.
     let record =

@@ -15,8 +15,9 @@ use vigie_common::{
 use crate::{
     classify::{REQUEST, vigie_classify},
     connection::Connection,
-    maps::{NOTHING, SETTLED, UNDELIVERED, count},
-    segment::{self, Work},
+    first::{vigie_first_bytes, vigie_seen},
+    maps::{NOTHING, SETTLED, UNDELIVERED, add as atomic_add, count},
+    work::{Work, work as state},
 };
 
 /// A duration that is not known.
@@ -45,7 +46,7 @@ pub(crate) fn before_request(
 
 #[inline(never)]
 fn begins_request(work: &mut Work) -> bool {
-    segment::vigie_first_bytes(work.slot);
+    vigie_first_bytes(work.slot);
     vigie_classify(work.first, u64::from(work.first_length)) == REQUEST
 }
 
@@ -79,9 +80,9 @@ pub(crate) fn after(connection: &mut Connection, work: &mut Work, is_request: bo
     let mut work = work;
     if lost && work.seen_length == 0 {
         let slot = work.slot;
-        segment::vigie_seen(slot);
+        vigie_seen(slot);
         // Looked up again, as the compiler takes what it has for unchanged.
-        let Some(again) = segment::work(slot) else { return };
+        let Some(again) = state(slot) else { return };
         work = again;
     }
     let flags = connection.exchange.flags;
@@ -257,23 +258,5 @@ fn increment(value: *mut Undelivered, duration_ns: u64) {
         if let Some(class) = (*value).classes.get_mut(class) {
             atomic_add(class, 1);
         }
-    }
-}
-
-/// Adds to a number that other CPUs add to, too. The standard library has no such operation for this
-/// target.
-///
-/// # Safety
-/// `number` must be valid for writes.
-#[inline(always)]
-unsafe fn atomic_add(number: *mut u64, amount: u64) {
-    // SAFETY: changes only what `number` points to.
-    unsafe {
-        core::arch::asm!(
-            "lock *(u64 *)({0} + 0) += {1}",
-            in(reg) number,
-            in(reg) amount,
-            options(nostack)
-        );
     }
 }

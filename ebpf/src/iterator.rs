@@ -10,7 +10,7 @@ use crate::{
     kernel::read,
     maps::count,
     params::{offset, setting},
-    segment::{self, Source},
+    work::{Source, work},
 };
 
 /// Entries of an iovec array that are gone back over.
@@ -19,13 +19,13 @@ const MAX_BACK: u64 = 64;
 /// A send of pages, since 6.5.
 const MSG_SPLICE_PAGES: u32 = 0x800_0000;
 
-/// Points [`segment::Work`] to the bytes that were moved with the iterator of its message.
+/// Points [`crate::work::Work`] to the bytes that were moved with the iterator of its message.
 /// What has no user memory (pages of files and pipes, registered buffers of io_uring) is counted as
 /// unread.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn vigie_iterator(slot: u64) -> u64 {
-    let Some(work) = segment::work(slot) else { return 0 };
+    let Some(work) = work(slot) else { return 0 };
     work.source = match behind(work.message, work.total) {
         Some(source) => source,
         None => {

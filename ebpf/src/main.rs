@@ -9,7 +9,9 @@
 //! - [`process`]: who is watched
 //! - [`entered`]: when the write of a thread began
 //! - [`iterator`]: the user memory behind a kernel's iterator
-//! - [`segment`]: the user memory that a call read or wrote
+//! - [`work`]: the state of one call's handling
+//! - [`segment`]: the user memory that a call read or wrote; [`first`]: what it begins with
+//! - [`http2`]: the frames of HTTP/2, to leave out what is data
 //! - [`exchange`]: where requests and responses begin, and counting those that lost records
 //! - [`emit`]: records into the rings
 //! - [`kernel`], [`maps`], [`params`]: reading the kernel, the maps, the read-only global
@@ -23,6 +25,8 @@ mod connection;
 mod emit;
 mod entered;
 mod exchange;
+mod first;
+mod http2;
 mod iterator;
 mod kernel;
 mod maps;
@@ -31,6 +35,7 @@ mod probes;
 mod process;
 mod segment;
 mod socket;
+mod work;
 
 #[cfg(not(test))]
 #[panic_handler]

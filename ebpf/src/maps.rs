@@ -15,7 +15,7 @@ use crate::{
     connection::Connection,
     entered::{self, Entered},
     probes::socket::{IN_FLIGHT_CALLS, InFlight, SERIES_SLOTS, Series},
-    segment::{SLOTS, Work},
+    work::{SLOTS, Work},
 };
 
 /// By [`Counter`].
@@ -58,6 +58,24 @@ pub(crate) fn count(counter: Counter, amount: u64) {
         // SAFETY: the slot belongs to this CPU; a program that interrupts this one may cost an
         // increment, never more.
         unsafe { *slot = (*slot).wrapping_add(amount) }
+    }
+}
+
+/// Adds to a word in one instruction, as others write to it, too: other CPUs, or a thread that comes in
+/// between on this one. `core`'s atomics for this target have loads and stores only.
+///
+/// # Safety
+/// `word` must be valid for writes.
+#[inline(always)]
+pub(crate) unsafe fn add(word: *mut u64, amount: u64) {
+    // SAFETY: changes only what `word` points to.
+    unsafe {
+        core::arch::asm!(
+            "lock *(u64 *)({0} + 0) += {1}",
+            in(reg) word,
+            in(reg) amount,
+            options(nostack)
+        );
     }
 }
 

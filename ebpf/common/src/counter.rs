@@ -26,7 +26,8 @@ macro_rules! counters {
 }
 
 counters! {
-    /// System calls that passed the number check and belonged to a watched process.
+    /// Sends and receives of watched processes that were looked at: those that moved bytes and those
+    /// that say the connection is over.
     Syscalls = "syscalls",
     /// Bytes that watched processes received on classified connections.
     BytesReceived = "bytes_received",

@@ -1,13 +1,17 @@
 //! System calls that move bytes over sockets: their numbers, and where their arguments say that the
 //! bytes are.
 
-use aya_ebpf::bindings::pt_regs;
+use aya_ebpf::{
+    bindings::pt_regs,
+    helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
+};
 use vigie_common::counter::Counter;
 
 use crate::{
     kernel::read_user,
     maps::count,
-    segment::{self, Source},
+    process,
+    work::{self, Caller, Source, Work, work},
 };
 
 /// What is done at a system call.
@@ -59,6 +63,27 @@ const MSG_ERRQUEUE: u64 = 0x2000;
 
 /// Code segment of 32-bit programs.
 const USER32_CS: u64 = 0x23;
+
+/// Takes this CPU's state for a call of the current thread that moved bytes or failed, if that is
+/// watched. `enter_ns` is when the call began, 0 when that is not known.
+#[inline(always)]
+pub(super) fn begin(enter_ns: u64) -> Option<&'static mut Work> {
+    // SAFETY: no arguments.
+    let pid_tgid = unsafe { bpf_get_current_pid_tgid() };
+    let tgid = (pid_tgid >> 32) as u32;
+    let start_ns = process::watched(tgid)?;
+    count(Counter::Syscalls, 1);
+    let work = work::take()?;
+    work.caller = Caller {
+        tgid,
+        tid: pid_tgid as u32,
+        start_ns,
+        enter_ns,
+        // SAFETY: no arguments.
+        exit_ns: unsafe { bpf_ktime_get_ns() },
+    };
+    Some(work)
+}
 
 /// Kind of a system call by its number.
 #[inline(always)]
@@ -128,7 +153,7 @@ pub(super) fn has_several(kind: u8) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn vigie_message(slot: u64, array: u64, index: u64) -> u64 {
-    let Some(work) = segment::work(slot) else { return 0 };
+    let Some(work) = work(slot) else { return 0 };
     let message = array.wrapping_add(index * 64);
     let Some([address, entries]) = read_user::<[u64; 2]>(message.wrapping_add(16)) else {
         count(Counter::LostUserMemory, 1);
@@ -143,7 +168,7 @@ pub extern "C" fn vigie_message(slot: u64, array: u64, index: u64) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn vigie_message_of(slot: u64, array: u64, index: u64) -> u64 {
-    let Some(work) = segment::work(slot) else { return 0 };
+    let Some(work) = work(slot) else { return 0 };
     work.total = 0;
     if let Some(length) = read_user::<u32>(array.wrapping_add(index * 64 + 56)) {
         work.total = length.into();

@@ -17,7 +17,7 @@ use crate::{
     kernel::read,
     maps::count,
     params::offset,
-    segment::Caller,
+    work::Caller,
 };
 
 /// Size of the smaller class of records.

@@ -9,9 +9,8 @@ use crate::{
     kernel::read,
     params::offset,
     probes::environment,
-    process,
-    segment::{self, Caller},
-    socket,
+    process, segment, socket,
+    work::Caller,
 };
 
 /// Longest path of a unix socket (`sun_path`).

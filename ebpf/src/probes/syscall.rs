@@ -16,9 +16,7 @@
 //! its state. `pread` and `pwrite` fail on sockets; `preadv2` and `pwritev2` do not.
 
 use aya_ebpf::{
-    bindings::pt_regs,
-    helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
-    macros::btf_tracepoint,
+    bindings::pt_regs, helpers::generated::bpf_get_current_pid_tgid, macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
 use vigie_common::{
@@ -28,7 +26,7 @@ use vigie_common::{
 };
 
 use super::call::{
-    MSG_OOB, MSG_TRUNC, has_header, has_several, is_compat, kind, kind_of, skips, source,
+    MSG_OOB, MSG_TRUNC, begin, has_header, has_several, is_compat, kind, kind_of, skips, source,
     tells_end, vigie_message, vigie_message_of,
 };
 use crate::{
@@ -36,9 +34,8 @@ use crate::{
     entered,
     maps::{count, is_needed},
     probes::tcp,
-    process,
-    segment::{self, Caller, Source, Work},
-    socket,
+    process, segment, socket,
+    work::{Source, Work},
 };
 
 /// Messages looked at in one sendmmsg or recvmmsg.
@@ -72,24 +69,19 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     if returned <= 0 && !tells_end(kind >= kind::WRITE, returned) {
         return 0;
     }
-    // SAFETY: no arguments.
-    let pid_tgid = unsafe { bpf_get_current_pid_tgid() };
-    let tgid = (pid_tgid >> 32) as u32;
-    let Some(start_ns) = process::watched(tgid) else { return 0 };
-    if is_compat(registers) {
-        return 0;
-    }
-    // SAFETY: as above.
-    let (fd, second, third, fourth) =
-        unsafe { ((*registers).rdi, (*registers).rsi, (*registers).rdx, (*registers).r10) };
-    count(Counter::Syscalls, 1);
-    let Some(work) = segment::take() else { return 0 };
-    caller(&mut work.caller, tgid, pid_tgid as u32, start_ns, kind);
-    let arguments = [fd, second, third, fourth];
-    if returned <= 0 {
-        ended(work, kind, arguments, returned);
-    } else {
-        moved(work, kind, arguments, returned as u64);
+    let Some(work) = begin(0) else { return 0 };
+    if !is_compat(registers) {
+        // SAFETY: as above.
+        let arguments =
+            unsafe { [(*registers).rdi, (*registers).rsi, (*registers).rdx, (*registers).r10] };
+        if kind >= kind::WRITE {
+            work.caller.enter_ns = entered::of(work.caller.tid);
+        }
+        if returned <= 0 {
+            ended(work, kind, arguments, returned);
+        } else {
+            moved(work, kind, arguments, returned as u64);
+        }
     }
     work.give();
     0
@@ -177,16 +169,6 @@ fn is_certain(kind: u8) -> bool {
             | kind::SENDMSG
             | kind::SENDMMSG
     )
-}
-
-#[inline(always)]
-fn caller(caller: &mut Caller, tgid: u32, tid: u32, start_ns: u64, kind: u8) {
-    caller.tgid = tgid;
-    caller.tid = tid;
-    caller.start_ns = start_ns;
-    caller.enter_ns = if kind >= kind::WRITE { entered::of(tid) } else { 0 };
-    // SAFETY: no arguments.
-    caller.exit_ns = unsafe { bpf_ktime_get_ns() };
 }
 
 /// A unix socket has no state that a tracepoint reports, so its end is the close of its last

@@ -17,13 +17,13 @@ use aya_ebpf::{
 };
 use vigie_common::record::Direction;
 
-use super::begin;
 use crate::{
     kernel::read,
     maps::BLOCKED,
     params::{offset, setting},
-    probes::call::{MSG_TRUNC, kind, kind_of, skips, source, vigie_message},
-    segment::{self, Source, Work},
+    probes::call::{MSG_TRUNC, begin, kind, kind_of, skips, source, vigie_message},
+    segment,
+    work::{Source, Work},
 };
 
 /// Bytes of a kernel stack on x86-64; the registers of the system call are at its end. Only where

@@ -18,24 +18,19 @@ pub(crate) use self::{
     tracepoint::{SERIES_SLOTS, Series},
 };
 
-use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
-use vigie_common::{
-    counter::Counter,
-    record::{CloseReason, Direction},
-};
+use vigie_common::record::{CloseReason, Direction};
 
 use super::{
-    call::{MSG_TRUNC, skips, tells_end},
+    call::{MSG_TRUNC, begin, skips, tells_end},
     tcp,
 };
 use crate::{
     connection::{self, AF_UNIX},
     iterator,
     kernel::read,
-    maps::count,
     params::offset,
-    process,
-    segment::{self, Caller, Source, Work},
+    segment,
+    work::Source,
 };
 
 /// A call of a send or receive function that is over.
@@ -80,26 +75,6 @@ fn finished(call: &Call) {
         segment::vigie_moved(work.slot, call.direction as u64);
     }
     work.give();
-}
-
-/// Takes this CPU's state for a call of the current thread, if that is watched.
-#[inline(always)]
-fn begin(enter_ns: u64) -> Option<&'static mut Work> {
-    // SAFETY: no arguments.
-    let pid_tgid = unsafe { bpf_get_current_pid_tgid() };
-    let tgid = (pid_tgid >> 32) as u32;
-    let start_ns = process::watched(tgid)?;
-    count(Counter::Syscalls, 1);
-    let work = segment::take()?;
-    work.caller = Caller {
-        tgid,
-        tid: pid_tgid as u32,
-        start_ns,
-        enter_ns,
-        // SAFETY: no arguments.
-        exit_ns: unsafe { bpf_ktime_get_ns() },
-    };
-    Some(work)
 }
 
 /// The sock of a `struct socket`; 0 when it cannot be read.

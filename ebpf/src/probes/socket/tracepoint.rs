@@ -22,17 +22,17 @@ use aya_ebpf::{
 };
 use vigie_common::{counter::Counter, record::Direction};
 
-use super::begin;
 use crate::{
     connection, entered,
     kernel::read,
     maps::{SERIES, count},
     params::offset,
     probes::call::{
-        MSG_OOB, MSG_TRUNC, has_header, has_several, is_compat, kind, kind_of, skips, source,
-        tells_end, vigie_message,
+        MSG_OOB, MSG_TRUNC, begin, has_header, has_several, is_compat, kind, kind_of, skips,
+        source, tells_end, vigie_message,
     },
-    segment::{self, Source, Work},
+    segment,
+    work::{Source, Work, vigie_entry, work},
 };
 
 /// Progress of a thread through the messages of one sendmmsg or recvmmsg.
@@ -208,11 +208,11 @@ fn series() -> Option<(&'static mut Series, u32)> {
 fn is_partial(slot: u64) -> bool {
     // Not handed in: the compiler takes what a reference of a function's caller leads to for
     // unchanged by others.
-    let Some(work) = segment::work(slot) else { return false };
+    let Some(work) = work(slot) else { return false };
     let mut asked = 0u64;
     let mut index = 0;
     while index < SERIES_BUFFERS && index < work.source.entries {
-        if segment::vigie_entry(slot, index) == 0 {
+        if vigie_entry(slot, index) == 0 {
             break;
         }
         asked = asked.wrapping_add(work.vector[1]);
