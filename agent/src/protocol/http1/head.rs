@@ -42,6 +42,8 @@ pub(super) struct RequestHead {
 #[derive(Clone, Copy)]
 pub(super) struct ResponseHead {
     pub(super) status: u16,
+    /// `Upgrade: h2c`: with status 101 the connection becomes HTTP/2.
+    pub(super) is_h2c: bool,
     pub(super) fields: Fields,
 }
 
@@ -185,8 +187,11 @@ fn response_with<'b>(
         return Ok(Status::Partial);
     };
     let status = parsed.code.filter(|code| *code >= 100).ok_or(httparse::Error::Status)?;
-    let mut head = ResponseHead { status, fields: Fields::default() };
+    let mut head = ResponseHead { status, is_h2c: false, fields: Fields::default() };
     for header in parsed.headers.iter() {
+        if status == 101 && header.name.eq_ignore_ascii_case("upgrade") {
+            head.is_h2c = header.value.trim_ascii().eq_ignore_ascii_case(b"h2c");
+        }
         length_field(&mut head.fields, header);
     }
     Ok(Status::Complete((head, length)))
