@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::held::Held;
+use super::parser::{Parser, Protocol};
 use super::track::{Pieces, Track};
 use super::{Sink, Stats};
 use crate::event::{
     Class, Close, CloseReason, ConnectionId, Data, Direction, MonoNs, Open, Standing,
 };
-use crate::protocol::http1::Http1;
 use crate::protocol::{self, Advice, End, Exchange, Problem, Role};
 
 /// Error numbers that mean the end of a connection: from `ENETDOWN` 100 to `EHOSTUNREACH` 113, the
@@ -27,15 +27,6 @@ pub struct Connection {
     pub open: Option<Arc<Open>>,
     /// Records of it that were lost so far.
     pub lost: u32,
-}
-
-#[derive(Debug)]
-enum Parser {
-    /// The kernel does not know yet what it is.
-    Undecided(Held),
-    Http1(Box<Http1>),
-    /// Nothing of interest any more.
-    Done,
 }
 
 /// The TCP state became CLOSE.
@@ -89,11 +80,7 @@ impl State {
     }
 
     pub(super) fn memory(&self) -> usize {
-        match &self.parser {
-            Parser::Undecided(held) => held.memory(),
-            Parser::Http1(http1) => http1.memory(),
-            Parser::Done => 0,
-        }
+        self.parser.memory()
     }
 
     pub(super) fn is_closed_since(&self, now: MonoNs, for_ns: u64) -> bool {
@@ -156,41 +143,39 @@ impl State {
     }
 
     pub(super) fn settle(&mut self, now: MonoNs, sink: &mut impl Sink) {
-        self.with_http1(sink, |http1, sink| http1.settle(now, sink));
+        self.with_parser(sink, |parser, sink| parser.settle(now, sink));
     }
 
     /// The connection is forgotten.
     pub(super) fn abandon(&mut self, now: MonoNs, sink: &mut impl Sink) {
-        self.with_http1(sink, |http1, sink| http1.abandon(now, sink));
+        self.with_parser(sink, |parser, sink| parser.abandon(now, sink));
         self.parser = Parser::Done;
     }
 
     /// Gives memory back.
     pub(super) fn relieve(&mut self, now: MonoNs, sink: &mut impl Sink) {
-        match &mut self.parser {
-            Parser::Undecided(held) => *held = Held::default(),
-            Parser::Http1(_) => {
-                self.with_http1(sink, |http1, sink| http1.abandon(now, sink));
-            }
-            Parser::Done => {}
-        }
+        self.with_parser(sink, |parser, sink| parser.abandon(now, sink));
     }
 
     /// Starts the parser once the class is known, with what was held back.
     fn decide(&mut self, class: Class, sink: &mut impl Sink) {
-        let role = match class {
-            Class::Http1Server => Role::Server,
-            Class::Http1Client => Role::Client,
-            Class::Http2Server | Class::Http2Client => return,
+        let (protocol, role) = match class {
+            Class::Http1Server => (Protocol::Http1, Role::Server),
+            Class::Http1Client => (Protocol::Http1, Role::Client),
+            Class::Http2Server => (Protocol::Http2, Role::Server),
+            Class::Http2Client => (Protocol::Http2, Role::Client),
             Class::Unknown | Class::Encrypted | Class::Uninteresting => return,
         };
         let Parser::Undecided(held) = &mut self.parser else { return };
         let held = std::mem::take(held);
-        let mut http1 = Http1::new(role, self.limits);
-        http1.stands(self.standing);
-        self.parser = Parser::Http1(Box::new(http1));
-        self.with_http1(sink, |http1, sink| {
-            held.replay(|direction, piece, at| http1.piece(direction, piece, at, sink));
+        let from_start = self.connection.open.as_ref().is_some_and(|open| open.from_start)
+            && self.received.is_from_first()
+            && self.sent.is_from_first();
+        let limits = self.limits;
+        self.parser = Parser::new(protocol, role, limits, from_start);
+        self.parser.stands(self.standing);
+        self.with_parser(sink, |parser, sink| {
+            held.replay(|direction, piece, at| parser.piece(direction, piece, at, limits, sink));
         });
     }
 
@@ -213,8 +198,9 @@ impl State {
             }
             return;
         }
-        self.with_http1(sink, |http1, sink| {
-            pieces.each(|piece, at| http1.piece(direction, piece, at, sink));
+        let limits = self.limits;
+        self.with_parser(sink, |parser, sink| {
+            pieces.each(|piece, at| parser.piece(direction, piece, at, limits, sink));
         });
     }
 
@@ -233,7 +219,7 @@ impl State {
     }
 
     fn end(&mut self, end: End, time_ns: MonoNs, sink: &mut impl Sink) {
-        self.with_http1(sink, |http1, sink| http1.end(end, time_ns, sink));
+        self.with_parser(sink, |parser, sink| parser.end(end, time_ns, sink));
         if matches!(end, End::Both { .. }) {
             self.parser = Parser::Done;
         }
@@ -246,9 +232,7 @@ impl State {
         }
         self.connection.lost = lost;
         stats.records_lost += u64::from(more);
-        if let Parser::Http1(http1) = &mut self.parser {
-            http1.mark_lossy();
-        }
+        self.parser.mark_lossy();
     }
 
     /// Bytes are missing. Where a record was lost, its loss is counted already, with its reason.
@@ -313,26 +297,28 @@ impl State {
             if missing > 0 {
                 self.note_missing(missing, stats);
                 let piece = protocol::Piece::Lost(Some(missing));
-                self.with_http1(sink, |http1, sink| http1.piece(direction, piece, &at, sink));
+                let limits = self.limits;
+                self.with_parser(sink, |parser, sink| {
+                    parser.piece(direction, piece, &at, limits, sink);
+                });
             }
         }
     }
 
-    /// Runs the parser, if there is one, with a sink that knows the connection.
-    fn with_http1<S: Sink>(
+    /// Runs the parser with a sink that knows the connection.
+    fn with_parser<S: Sink>(
         &mut self,
         sink: &mut S,
-        run: impl FnOnce(&mut Http1, &mut Adapter<'_, S>),
+        run: impl FnOnce(&mut Parser, &mut Adapter<'_, S>),
     ) {
-        let Parser::Http1(http1) = &mut self.parser else { return };
         let mut adapter = Adapter {
             connection: &self.connection,
             received: &self.received,
             sent: &self.sent,
             sink,
         };
-        run(http1, &mut adapter);
-        if http1.is_over() && !http1.is_waiting() {
+        run(&mut self.parser, &mut adapter);
+        if self.parser.is_done() {
             self.parser = Parser::Done;
         }
     }

@@ -3,6 +3,7 @@
 //!
 //! - [`track`]: one direction's positions; turns a Data event into pieces, gaps included
 //! - [`held`]: the first bytes of a connection, until the kernel knows what it is
+//! - [`parser`]: the parser of one connection, whichever it is
 //! - [`connection`]: the state of one connection
 //!
 //! The table of connections is bounded; the longest idle ones make room. So is the memory of all
@@ -11,6 +12,7 @@
 
 mod connection;
 mod held;
+mod parser;
 #[cfg(test)]
 mod tests;
 mod track;

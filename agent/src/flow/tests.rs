@@ -1,6 +1,7 @@
 //! Recorded streams against the exchanges expected of them, and the bounds of the table.
 
 mod bounds;
+mod http2;
 mod speed;
 
 use std::fmt::Write as _;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::event::stream::Reader;
 use crate::protocol::{Call, Role};
+use crate::span::http::HttpVersion;
 
 /// What came out, as text, and the advice.
 #[derive(Debug, Default)]
@@ -19,21 +21,33 @@ pub(super) struct Seen {
 
 impl Sink for Seen {
     fn exchange(&mut self, exchange: Exchange, connection: &Connection) {
-        let Call::Http(call) = &exchange.call else { panic!("no HTTP call") };
         let role = if exchange.role == Role::Server { "server" } else { "client" };
         let text = &mut self.text;
-        write!(text, "{} {role} {} {}", connection.id.0, call.method.original(), call.path)
-            .unwrap();
-        match call.status {
-            Some(status) => write!(text, " {status}").unwrap(),
-            None => text.push_str(" -"),
-        }
+        write!(text, "{} {role}", connection.id.0).unwrap();
+        let error = match &exchange.call {
+            Call::Http(call) => {
+                if call.version == HttpVersion::Http2 {
+                    text.push_str(" http/2");
+                }
+                write!(text, " {} {}", call.method.original(), call.path).unwrap();
+                match call.status {
+                    Some(status) => write!(text, " {status}").unwrap(),
+                    None => text.push_str(" -"),
+                }
+                call.error
+            }
+            Call::Grpc(call) => {
+                let status = call.status.map_or("-", |status| status.name());
+                write!(text, " grpc {} {status}", call.method).unwrap();
+                call.error
+            }
+        };
         write!(text, " {}+{}", exchange.start_ns, exchange.end_ns - exchange.start_ns).unwrap();
         if let Some(first) = exchange.first_byte_ns {
             write!(text, " first+{}", first - exchange.start_ns).unwrap();
         }
         exchange.flags.names().for_each(|name| write!(text, " {name}").unwrap());
-        if let Some(error) = call.error {
+        if let Some(error) = error {
             write!(text, " {}", error.name()).unwrap();
         }
         if connection.open.is_none() {

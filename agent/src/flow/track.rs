@@ -36,6 +36,11 @@ impl Track {
         self.base = self.next;
     }
 
+    /// Whether the parser's first byte is the first one of its direction.
+    pub(super) fn is_from_first(&self) -> bool {
+        self.base.unwrap_or(0) == 0
+    }
+
     /// Bytes up to `position` that were never seen, as far as is known.
     pub(super) fn missing(&mut self, position: u64) -> u64 {
         let missing = self.next.map_or(0, |next| position.saturating_sub(next));

@@ -4,7 +4,12 @@
 //! calls returned, and hands back [`Exchange`]s (one request with its response), [`Problem`]s and
 //! [`Advice`] to the kernel. It does no I/O, reads no clock, never panics and keeps bounded state.
 
+mod field;
 pub mod http1;
+pub mod http2;
+#[cfg(test)]
+mod testing;
+mod traceparent;
 
 use crate::event::{Direction, MonoNs, Unit};
 use crate::span::{Flags, TraceContext, http::HttpCall, rpc::GrpcCall};
@@ -127,10 +132,20 @@ pub enum Problem {
     MalformedResponse,
     /// A chunk header that is none.
     MalformedChunk,
+    /// A frame of HTTP/2 that is none.
+    MalformedFrame,
+    /// A header block of HTTP/2 that cannot be decoded.
+    MalformedHeaders,
     /// A response without a request before it.
     ResponseWithoutRequest,
     /// A head longer than the bytes that are kept of it.
     HeadTooLong,
+    /// A short header block of HTTP/2 that stands for far more fields than are looked at.
+    HeaderListTooLong,
+    /// A header block of HTTP/2 in more frames than anybody needs.
+    ContinuationFlood,
+    /// Streams of HTTP/2 that were opened and reset at once, one after the other.
+    RapidResets,
     /// More requests in flight on one connection than are kept.
     TooManyInFlight,
     /// The place in the stream was lost and had to be found again.
@@ -143,8 +158,13 @@ impl Problem {
         Self::MalformedRequest,
         Self::MalformedResponse,
         Self::MalformedChunk,
+        Self::MalformedFrame,
+        Self::MalformedHeaders,
         Self::ResponseWithoutRequest,
         Self::HeadTooLong,
+        Self::HeaderListTooLong,
+        Self::ContinuationFlood,
+        Self::RapidResets,
         Self::TooManyInFlight,
         Self::Resynchronised,
     ];
@@ -155,8 +175,13 @@ impl Problem {
             Self::MalformedRequest => "malformed_request",
             Self::MalformedResponse => "malformed_response",
             Self::MalformedChunk => "malformed_chunk",
+            Self::MalformedFrame => "malformed_frame",
+            Self::MalformedHeaders => "malformed_headers",
             Self::ResponseWithoutRequest => "response_without_request",
             Self::HeadTooLong => "head_too_long",
+            Self::HeaderListTooLong => "header_list_too_long",
+            Self::ContinuationFlood => "continuation_flood",
+            Self::RapidResets => "rapid_resets",
             Self::TooManyInFlight => "too_many_in_flight",
             Self::Resynchronised => "resynchronised",
         }

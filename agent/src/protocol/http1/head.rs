@@ -6,7 +6,8 @@ use std::mem::MaybeUninit;
 use httparse::{Header, ParserConfig, Status};
 
 use super::framing::Fields;
-use super::traceparent;
+use crate::protocol::field::{MAX_METHOD, MAX_PATH, prefix, text, without_user};
+use crate::protocol::traceparent;
 use crate::span::TraceContext;
 use crate::span::http::{HttpVersion, Method};
 
@@ -15,15 +16,6 @@ const USUAL_HEADERS: usize = 96;
 
 /// Header fields at most; a head with more of them is malformed.
 const MAX_HEADERS: usize = 2048;
-
-/// Bytes that are kept of a path.
-const MAX_PATH: usize = 1024;
-
-/// Bytes that are kept of `Host` and of `User-Agent`.
-const MAX_FIELD: usize = 256;
-
-/// Bytes that are kept of a method that is none of the known ones.
-const MAX_METHOD: usize = 32;
 
 /// What became of an attempt to read a head.
 pub(super) enum Outcome<H> {
@@ -50,6 +42,8 @@ pub(super) struct RequestHead {
 #[derive(Clone, Copy)]
 pub(super) struct ResponseHead {
     pub(super) status: u16,
+    /// `Upgrade: h2c`: with status 101 the connection becomes HTTP/2.
+    pub(super) is_h2c: bool,
     pub(super) fields: Fields,
 }
 
@@ -193,8 +187,11 @@ fn response_with<'b>(
         return Ok(Status::Partial);
     };
     let status = parsed.code.filter(|code| *code >= 100).ok_or(httparse::Error::Status)?;
-    let mut head = ResponseHead { status, fields: Fields::default() };
+    let mut head = ResponseHead { status, is_h2c: false, fields: Fields::default() };
     for header in parsed.headers.iter() {
+        if status == 101 && header.name.eq_ignore_ascii_case("upgrade") {
+            head.is_h2c = header.value.trim_ascii().eq_ignore_ascii_case(b"h2c");
+        }
         length_field(&mut head.fields, header);
     }
     Ok(Status::Complete((head, length)))
@@ -238,27 +235,6 @@ impl<'a> Target<'a> {
             None => Self { path: whole, authority: None },
         }
     }
-}
-
-/// Credentials are never kept.
-fn without_user(authority: &str) -> &str {
-    authority.rsplit('@').next().unwrap_or_default()
-}
-
-fn prefix(text: &str, bound: usize) -> &str {
-    text.get(..text.floor_char_boundary(bound)).unwrap_or(text)
-}
-
-/// A field value as text, `None` when it is empty.
-fn text(value: &[u8]) -> Option<Box<str>> {
-    let value = value.get(..MAX_FIELD).unwrap_or(value).trim_ascii();
-    if value.is_empty() {
-        return None;
-    }
-    Some(match std::str::from_utf8(value) {
-        Ok(text) => text.into(),
-        Err(_) => String::from_utf8_lossy(value).into(),
-    })
 }
 
 /// How much bytes at the start of a segment look like the start of a message. Only asked where the

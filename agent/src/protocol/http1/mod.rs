@@ -24,12 +24,11 @@ mod response;
 mod tail;
 #[cfg(test)]
 mod tests;
-mod traceparent;
 
 use half::{Half, State};
 use in_flight::{InFlight, Queue};
 
-use super::{Advice, At, End, Limits, Piece, Problem, Role, Sink};
+use super::{Advice, At, End, Exchange, Limits, Piece, Problem, Role, Sink};
 use crate::event::{Direction, MonoNs, Standing};
 use crate::span::Flags;
 use crate::span::http::HttpError;
@@ -66,6 +65,17 @@ pub struct Http1 {
     standing: Standing,
     /// The number of the exchange whose response is being read.
     answering: u32,
+    /// The connection has become HTTP/2.
+    upgrade: Option<Upgrade>,
+}
+
+/// What a parser of HTTP/2 needs to go on.
+#[derive(Debug)]
+pub struct Upgrade {
+    /// The request that asked for it, to be answered on stream 1.
+    pub request: Exchange,
+    /// Bytes of the piece that came behind the response 101.
+    pub rest: Vec<u8>,
 }
 
 /// Whom a response answers.
@@ -110,7 +120,18 @@ impl Http1 {
             orphan: None,
             standing: Standing::default(),
             answering: 0,
+            upgrade: None,
         }
+    }
+
+    /// Which end this process is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// What is left for HTTP/2, once, after the connection has become that.
+    pub fn take_upgrade(&mut self) -> Option<Upgrade> {
+        self.upgrade.take()
     }
 
     /// The next piece of one direction.

@@ -3,7 +3,7 @@
 use super::framing::Framing;
 use super::half::{Found, Skip, Start, State, Step};
 use super::head::{self, Likeness, ResponseHead};
-use super::{Http1, MAX_MALFORMED, Orphan, Target, skip_advice};
+use super::{Http1, MAX_MALFORMED, Orphan, Target, Upgrade, skip_advice};
 use crate::event::MonoNs;
 use crate::protocol::{At, Problem, Sink};
 use crate::span::Flags;
@@ -17,12 +17,27 @@ impl Http1 {
             let used = match self.responses.state {
                 State::Head => self.response_head(rest, fresh, at, sink),
                 State::Resync { counted } => self.find_response(rest, fresh, at, counted, sink),
-                State::Over => return,
+                State::Over => break,
                 _ => self.response_body(rest, fresh, at, sink),
             };
             rest = rest.get(used..).unwrap_or_default();
             fresh &= used == 0;
         }
+        if let Some(upgrade) = &mut self.upgrade {
+            upgrade.rest.extend_from_slice(rest);
+        }
+    }
+
+    /// The connection becomes HTTP/2 (RFC 7540, section 3.2), and the request in front its stream 1.
+    fn upgrade(&mut self, sink: &mut impl Sink) -> bool {
+        let Some(entry) = self.queue.pop() else { return false };
+        self.upgrade = Some(Upgrade { request: entry.into_exchange(), rest: Vec::new() });
+        self.report_all(Flags::TRUNCATED, 0, sink);
+        for half in [&mut self.requests, &mut self.responses] {
+            half.forget_head();
+            half.state = State::Over;
+        }
+        true
     }
 
     fn response_head(&mut self, bytes: &[u8], fresh: bool, at: &At, sink: &mut impl Sink) -> usize {
@@ -61,6 +76,9 @@ impl Http1 {
             return;
         }
         self.report_orphan(sink);
+        if upgraded && head.is_h2c && self.upgrade(sink) {
+            return;
+        }
         self.answering = self.standing.exchange;
         let mut framing = head.fields.response();
         let mut tunnel = upgraded;

@@ -1,7 +1,7 @@
 //! Bytes that mean harm: no panic, bounded memory, an end of the effort.
 
-use super::split::Random;
 use super::*;
+use crate::protocol::testing::Random;
 
 /// Words that lead deep into the parser.
 const WORDS: &[&str] = &[
