@@ -222,10 +222,15 @@ pub(crate) fn guess(
     direction: Direction,
 ) -> Class {
     let received = matches!(direction, Direction::Received);
-    if connection.from_start == 0 {
-        // The other direction may be in the middle of anything.
-        let other = if received { Direction::Sent } else { Direction::Received };
-        connection.half(other).pending_length = LOST;
+    let from_start = connection.from_start != 0;
+    let other = connection.half(if received { Direction::Sent } else { Direction::Received });
+    if !from_start {
+        // It may be in the middle of anything.
+        other.pending_length = LOST;
+    } else if other.position == 0 {
+        // A server spoke before its client.
+        other.budget = PREFACE_BYTES;
+        other.pending_ns = PREFACE_BYTES.into();
     }
     let is_settings = head(bytes).kind != crate::classify::HEADERS;
     let first = if is_settings || work.source.entries != Source::BUFFER {
@@ -374,8 +379,9 @@ pub extern "C" fn vigie_messages(slot: u64) -> u64 {
         else {
             break;
         };
-        if compressed > 1 {
-            // Not gRPC, or the middle of a message whose beginning was not seen.
+        if compressed > 1 || size == 0 && message == 0 {
+            // Not gRPC, or the middle of a message whose beginning was not seen. Files may have long
+            // stretches of zeros; large frames do not begin with messages of nothing.
             whole = false;
             break;
         }

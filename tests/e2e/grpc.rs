@@ -50,6 +50,12 @@ fn start_server() -> Result<Server> {
     Server::start("cart", grpc("grpc_server.py")?.args(["--port", "0"]))
 }
 
+/// The rings are large, as a debug build on a busy machine is slow.
+fn start_agent() -> Result<Agent> {
+    let config = Some("capture: {ring_bytes: 32MiB}\n".to_owned());
+    Agent::start(&Options { config, ..Options::default() })
+}
+
 /// Method and code.
 fn call(span: &Span) -> String {
     format!("{} {}", span.name, span.text("rpc.response.status_code").unwrap_or("-"))
@@ -65,7 +71,7 @@ fn methods_and_codes_are_exact_on_both_ends() -> Result<()> {
         return Ok(());
     }
     let server = start_server()?;
-    let agent = Agent::start(&Options::default())?;
+    let agent = start_agent()?;
     let client = Client::start(
         &server,
         &[],
@@ -127,7 +133,7 @@ fn cancelled_calls_and_deadlines() -> Result<()> {
         return Ok(());
     }
     let server = start_server()?;
-    let agent = Agent::start(&Options::default())?;
+    let agent = start_agent()?;
     let jobs = [
         "DEADLINE:Get:10:5:sleep=1",
         "CANCEL:Get:10:5:sleep=1",
@@ -162,7 +168,7 @@ fn connections_older_than_vigie() -> Result<()> {
         })?;
         clients.push(client);
     }
-    let agent = Agent::start(&Options::default())?;
+    let agent = start_agent()?;
     let mut expected = Vec::new();
     for mut client in clients {
         client.0.tell("go")?;

@@ -12,13 +12,14 @@ use vigie_tests::span::{Kind, Span};
 use vigie_tests::tally::Tally;
 use vigie_tests::workload::{Server, script};
 
-const NEEDS: [Need; 7] = [
+const NEEDS: [Need; 8] = [
     Need::Root,
     Need::Agent,
     Need::Program("nginx"),
     Need::Program("node"),
     Need::Program("curl"),
     Need::Program("h2load"),
+    Need::Program("nghttp"),
     Need::Program("nghttpx"),
 ];
 
@@ -41,29 +42,37 @@ fn check(expected: &Tally, spans: &[Span], who: &str, kind: Kind, pids: &[u32]) 
     Ok(())
 }
 
-fn curl(options: &[&str], port: u16, paths: &[String]) -> Result<u32> {
-    let mut command = Command::new(needs::find("curl").context("no curl")?);
-    command.args(["--silent", "--show-error", "--output", "/dev/null"]).args(options);
-    for (number, path) in paths.iter().enumerate() {
-        if number > 0 {
-            command.args(["--output", "/dev/null"]);
-        }
-        command.arg(format!("http://127.0.0.1:{port}{path}"));
-    }
+/// The rings are large, as a debug build on a busy machine is slow.
+fn start_agent() -> Result<Agent> {
+    let config = Some("capture: {ring_bytes: 32MiB}\n".to_owned());
+    Agent::start(&Options { config, ..Options::default() })
+}
+
+/// Asks for each path and wants an answer; the process that asked.
+fn ask(program: &str, options: &[&str], port: u16, paths: &[String]) -> Result<u32> {
+    let mut command = Command::new(needs::find(program).context("no such program")?);
+    command.args(options).args(paths.iter().map(|path| format!("http://127.0.0.1:{port}{path}")));
     let process = Process::start(&mut command)?;
     let pid = process.pid();
     let ended = process.wait(LIMIT)?;
-    ensure!(ended.status.success(), "curl: {}: {:?}", ended.status, ended.errors);
+    ensure!(ended.status.success(), "{program}: {}: {:?}", ended.status, ended.errors);
     Ok(pid)
 }
 
+fn curl(option: &str, port: u16, path: &str) -> Result<u32> {
+    let options = ["--silent", "--show-error", "--output", "/dev/null", option];
+    ask("curl", &options, port, &[path.to_owned()])
+}
+
+/// Fifty requests at a time over one connection, and curl over connections of its own.
 #[test]
-fn nginx_and_curl() -> Result<()> {
-    if missing("http2: nginx and curl", &NEEDS)? {
+fn nginx_with_nghttp_and_curl() -> Result<()> {
+    if missing("http2: nginx", &NEEDS)? {
         return Ok(());
     }
     let site = Site::start()?;
-    let agent = Agent::start(&Options::default())?;
+    let port = site.nginx.http2_port();
+    let agent = start_agent()?;
     let (mut paths, mut expected) = (Vec::new(), Tally::default());
     for (path, status) in [
         ("/static/a", 200),
@@ -78,11 +87,18 @@ fn nginx_and_curl() -> Result<()> {
             paths.push(path);
         }
     }
-    let pid = curl(&["--http2-prior-knowledge"], site.nginx.http2_port(), &paths)?;
-    agent.settle(2 * expected.total(), is_http2);
+    let nghttp = ask("nghttp", &["--null-out"], port, &paths)?;
+    let mut curls = Vec::new();
+    for _ in 0..5 {
+        curls.push(curl("--http2-prior-knowledge", port, "/static/curl")?);
+    }
+    let by_curl: Tally = [("http/2 GET /static/curl 200", 5)].into_iter().collect();
+    agent.settle(2 * (expected.total() + by_curl.total()), is_http2);
     let metrics = agent.metrics()?;
     let spans = agent.stop()?.spans;
-    check(&expected, &spans, "curl", Kind::Client, &[pid])?;
+    check(&expected, &spans, "nghttp", Kind::Client, &[nghttp])?;
+    check(&by_curl, &spans, "curl", Kind::Client, &curls)?;
+    expected.add("http/2 GET /static/curl 200", 5);
     check(&expected, &spans, "nginx", Kind::Server, &site.nginx.workers()?)?;
     // Ten downloads of 10 MB on both ends.
     let copied = metrics.sum("vigie_copied_bytes_total", &[]);
@@ -99,7 +115,7 @@ fn node_on_both_ends() -> Result<()> {
     let server =
         Server::start("server", Command::new(&node).arg(script("node_http2.js")).arg("serve"))?;
     for streams in ["1", "10", "100"] {
-        let agent = Agent::start(&Options::default())?;
+        let agent = start_agent()?;
         let ask = Process::start(
             Command::new(&node)
                 .arg(script("node_http2.js"))
@@ -140,7 +156,7 @@ fn many_streams_of_h2load() -> Result<()> {
         return Ok(());
     }
     let site = Site::start()?;
-    let agent = Agent::start(&Options::default())?;
+    let agent = start_agent()?;
     let url = format!("http://127.0.0.1:{}/ok/load", site.nginx.http2_port());
     run(Command::new(needs::find("h2load").context("no h2load")?)
         .args(["--requests", "5000", "--clients", "2", "--max-concurrent-streams", "100"])
@@ -178,16 +194,18 @@ fn by_upgrade() -> Result<()> {
         ensure!(proxy.is_running()?, "nghttpx ended{}", proxy.said());
         Ok(http::accepts(front))
     })?;
-    let agent = Agent::start(&Options::default())?;
+    let agent = start_agent()?;
     let paths: Vec<String> = (0..10).map(|number| format!("/ok/upgraded/{number}")).collect();
-    let pid = curl(&["--http2"], front.port(), &paths)?;
+    let nghttp = ask("nghttp", &["--null-out", "--upgrade"], front.port(), &paths)?;
     agent.settle(20, is_http2);
     let spans = agent.stop()?.spans;
     let expected: Tally = paths.iter().map(|path| (format!("GET {path} 200"), 1)).collect();
     // The first one is of either version, as one looks at it.
     let request =
         |span: &Span| format!("{} {} {}", span.method(), span.path(), span.code().unwrap_or(0));
-    for (who, kind, of) in [("curl", Kind::Client, pid), ("nghttpx", Kind::Server, proxy.pid())] {
+    for (who, kind, of) in
+        [("nghttp", Kind::Client, nghttp), ("nghttpx", Kind::Server, proxy.pid())]
+    {
         expected.compare(who, &Tally::of(&spans, kind, &[of], request))?;
         let new = spans.iter().filter(|span| span.kind == kind && span.pid == of && is_http2(span));
         let new = new.count();

@@ -383,7 +383,12 @@ impl Half {
 
     /// So many bytes went by unseen, `None` for an unknown number. `counted`: finding the place
     /// again is a problem to count.
-    pub(super) fn gap(&mut self, count: Option<u64>, why: Flags, counted: bool) -> Option<Item<'static>> {
+    pub(super) fn gap(
+        &mut self,
+        count: Option<u64>,
+        why: Flags,
+        counted: bool,
+    ) -> Option<Item<'static>> {
         let left = match &mut self.state {
             State::Over => return None,
             State::Search(search) => {
