@@ -100,9 +100,9 @@ fn target(bytes: u64, rest: u64, letters: u64, length: u64) -> u64 {
     }
 }
 
-/// What a frame's first eight bytes (RFC 9113, section 4.1) allow: SETTINGS as a server sends them
-/// first, or a header block in one frame. What the call holds besides must fit, see
-/// [`crate::http2::fits`].
+/// What a frame's first eight bytes (RFC 9113, section 4.1) allow: a frame of control, of which only
+/// those with few forms are taken, or a header block in one frame. What the call holds besides must fit,
+/// see [`crate::http2::fits`].
 #[inline(always)]
 fn frame(bytes: u64) -> u64 {
     let Head { length, kind, flags } = head(bytes);
@@ -113,7 +113,11 @@ fn frame(bytes: u64) -> u64 {
     let stream = bytes >> 48;
     let plausible = match kind {
         HEADERS => length > 0 && length <= 16384 && flags & !0x2d == 0 && flags & 4 != 0,
-        SETTINGS => flags == 0 && length > 0 && length <= 240 && length % 6 == 0 && stream == 0,
+        SETTINGS if stream != 0 => false,
+        SETTINGS if flags == 1 => length == 0,
+        SETTINGS => flags == 0 && length > 0 && length <= 240 && length % 6 == 0,
+        PING => flags <= 1 && length == 8 && stream == 0,
+        WINDOW_UPDATE => flags == 0 && length == 4,
         _ => false,
     };
     if plausible { FRAME } else { OTHER }
@@ -123,6 +127,8 @@ fn frame(bytes: u64) -> u64 {
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
 
 /// The first bytes of a frame.
 #[derive(Clone, Copy)]

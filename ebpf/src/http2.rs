@@ -23,13 +23,13 @@ use vigie_common::{
 };
 
 use crate::{
-    classify::{DATA, FRAME, Head, PREFACE, head, vigie_classify},
+    classify::{DATA, FRAME, HEADERS, Head, PREFACE, head, vigie_classify},
     connection::{self, Connection, Half},
     emit,
     first::vigie_first_bytes,
-    kernel::read_user,
+    kernel::{read, read_user},
     maps::count,
-    params::setting,
+    params::{offset, setting},
     segment::{carry, hint, prepare, tuning},
     work::{Source, Work, vigie_entry, work},
 };
@@ -211,9 +211,10 @@ pub(crate) fn fits(work: &Work, bytes: u64, had: u32) -> bool {
     })
 }
 
-/// Which end this is of a connection whose beginning was not seen: a guess that user space mends. A
-/// server speaks first with its SETTINGS; a header block begins with a pseudo-header mostly, and
-/// those of requests and responses have other indices (RFC 7541, appendix A); else the ports tell.
+/// Which end this is of a connection on which `bytes` begin a frame: at its beginning a server speaks,
+/// as a client's preface comes first. In its middle it is a guess, which user space mends: a header
+/// block begins with a pseudo-header mostly, and those of requests and responses have other indices
+/// (RFC 7541, appendix A); else a client's port is the higher one.
 #[inline(always)]
 pub(crate) fn guess(
     connection: &mut Connection,
@@ -228,19 +229,26 @@ pub(crate) fn guess(
         // It may be in the middle of anything.
         other.pending_length = LOST;
     } else if other.position == 0 {
-        // A server spoke before its client.
         other.budget = PREFACE_BYTES;
         other.pending_ns = PREFACE_BYTES.into();
     }
-    let is_settings = head(bytes).kind != crate::classify::HEADERS;
-    let first = if is_settings || work.source.entries != Source::BUFFER {
+    let first = if head(bytes).kind != HEADERS || work.source.entries != Source::BUFFER {
         0
     } else {
         // The first byte of the block, where it is not padded and has no priority.
         read_user::<u8>(work.source.address.wrapping_add(u64::from(HEADER))).unwrap_or(0)
     };
-    let is_response = is_settings || matches!(first, 0x88..=0x8e);
-    if is_response == received { Class::Http2Client } else { Class::Http2Server }
+    let is_server = match first {
+        0x82..=0x87 => received,
+        0x88..=0x8e => !received,
+        _ if from_start => !received,
+        _ => {
+            let local = read::<u16>(work.sock, offset!(sock_num)).unwrap_or(0);
+            let remote = read::<u16>(work.sock, offset!(sock_dport)).unwrap_or(0);
+            local < u16::from_be(remote)
+        }
+    };
+    if is_server { Class::Http2Server } else { Class::Http2Client }
 }
 
 /// Walks over the frames of the call in [`Work`] and puts into records what is to be copied.
