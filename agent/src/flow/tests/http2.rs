@@ -43,7 +43,8 @@ fn an_upgrade_from_http_1() {
     flows.event(&open(1, 1), &mut seen);
     let request = b"GET /up HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\n\
         Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n\r\n";
-    let switching = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    let switching =
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
     let first = [&switching[..], SETTINGS].concat();
     let calls: &[(bool, &[u8])] = &[
         (true, request),

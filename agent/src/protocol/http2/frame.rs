@@ -119,9 +119,7 @@ impl Frame {
     pub(super) fn is_plausible(self, max: Option<u32>, inside: Option<u32>) -> bool {
         let flags = match self.kind {
             Kind::Data => flag::END_STREAM | flag::PADDED,
-            Kind::Headers => {
-                flag::END_STREAM | flag::END_HEADERS | flag::PADDED | flag::PRIORITY
-            }
+            Kind::Headers => flag::END_STREAM | flag::END_HEADERS | flag::PADDED | flag::PRIORITY,
             Kind::PushPromise => flag::END_HEADERS | flag::PADDED,
             Kind::Continuation => flag::END_HEADERS,
             Kind::Settings | Kind::Ping => flag::ACK,

@@ -133,11 +133,8 @@ impl Stream {
     /// One whose request came as HTTP/1.1, with an upgrade (RFC 7540, section 3.2).
     pub(super) fn upgraded(exchange: Exchange) -> Option<Self> {
         let Call::Http(call) = exchange.call else { return None };
-        let start = Moment {
-            enter_ns: exchange.start_ns,
-            exit_ns: exchange.start_ns,
-            unit: exchange.unit,
-        };
+        let start =
+            Moment { enter_ns: exchange.start_ns, exit_ns: exchange.start_ns, unit: exchange.unit };
         let mut stream = Self::new(exchange.role, start);
         stream.asked = true;
         stream.request.ended = true;
@@ -235,9 +232,7 @@ impl Stream {
         let end_ns = end_ns.max(self.start_ns);
         let error = match ended {
             Ended::Whole | Ended::Unseen(_) => None,
-            Ended::Reset(code) => Some(HttpError::StreamReset(
-                super::frame::code_name(code),
-            )),
+            Ended::Reset(code) => Some(HttpError::StreamReset(super::frame::code_name(code))),
             Ended::Broken(error) => Some(error),
         };
         match ended {
@@ -314,9 +309,7 @@ impl Stream {
             // It is among the fields that are not known.
             Ended::Whole if self.answer == Answer::Unknown => None,
             Ended::Whole => self.status.map(grpc::of_http_status),
-            Ended::Reset(code) => {
-                code.map(|code| grpc::of_reset(code, spent_ns, self.timeout_ns))
-            }
+            Ended::Reset(code) => code.map(|code| grpc::of_reset(code, spent_ns, self.timeout_ns)),
             Ended::Broken(_) => Some(GrpcStatus::UNAVAILABLE),
             Ended::Unseen(_) => None,
         }

@@ -76,8 +76,12 @@ impl Streams {
 
     /// Takes out the streams that `which` chooses, in the order of their numbers.
     pub(super) fn take(&mut self, which: impl Fn(u32, &Stream) -> bool) -> Vec<Stream> {
-        let mut ids: Vec<u32> =
-            self.open.iter().filter(|(id, stream)| which(**id, stream)).map(|(id, _)| *id).collect();
+        let mut ids: Vec<u32> = self
+            .open
+            .iter()
+            .filter(|(id, stream)| which(**id, stream))
+            .map(|(id, _)| *id)
+            .collect();
         ids.sort_unstable();
         ids.into_iter().filter_map(|id| self.remove(id)).collect()
     }

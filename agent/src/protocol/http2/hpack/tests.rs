@@ -91,7 +91,8 @@ fn what_an_older_table_holds_is_not_invented() {
 
 #[test]
 fn broken_blocks() {
-    for block in ["80", "be", "40", "4001", "400161", "0f", "3fffffffff7f", "8220", "ffffffffff0f"] {
+    for block in ["80", "be", "40", "4001", "400161", "0f", "3fffffffff7f", "8220", "ffffffffff0f"]
+    {
         assert_eq!(read(&mut Decoder::new(), &hex(block)).1, Err(Broken), "{block}");
     }
 }

@@ -131,7 +131,8 @@ fn goaway_and_the_end_of_the_connection() {
 
 #[test]
 fn tunnels_end_with_the_response_head() {
-    let connect = frame(HEADERS, WHOLE, 1, &block(&[(":method", "CONNECT"), (":authority", "a:1")]));
+    let connect =
+        frame(HEADERS, WHOLE, 1, &block(&[(":method", "CONNECT"), (":authority", "a:1")]));
     check(
         &with(vec![
             Step::Ask(connect),
@@ -178,10 +179,7 @@ fn a_response_can_overtake_its_request() {
 
 #[test]
 fn each_direction_has_its_own_time() {
-    let (server, client) = (
-        run_times(Role::Server),
-        run_times(Role::Client),
-    );
+    let (server, client) = (run_times(Role::Server), run_times(Role::Client));
     // The request of call 4, entered at 40 and left at 45; the response of call 5.
     assert_eq!((server.0, server.1, server.2), (45, Some(55), 55));
     assert_eq!((client.0, client.1, client.2), (40, Some(55), 55));

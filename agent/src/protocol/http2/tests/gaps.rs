@@ -68,11 +68,7 @@ fn a_damaged_block_is_known_up_to_the_hole() {
             Step::Ask([ask(3, "/b"), frame(HEADERS, WHOLE | END, 5, &[0x82, 0x86, 0xbe])].concat()),
             Step::Answer([answer(3, 0), answer(5, 0)].concat()),
         ]),
-        &[
-            "GET /damaged 200 0:0 4/7/7 lossy",
-            "GET /b 200 0:0 8/9/9",
-            "GET  200 0:0 8/9/9 lossy",
-        ],
+        &["GET /damaged 200 0:0 4/7/7 lossy", "GET /b 200 0:0 8/9/9", "GET  200 0:0 8/9/9 lossy"],
         &[],
     );
 }

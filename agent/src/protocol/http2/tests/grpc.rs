@@ -53,19 +53,15 @@ fn unary_and_streaming() {
             Step::Ask(frame(DATA, END, 3, b)),
             Step::Answer([frame(DATA, 0, 3, &message(1)), trailers(3, "5")].concat()),
         ]),
-        &[
-            "grpc shop.Orders/Get OK 1:1 4/5/5",
-            "grpc shop.Orders/Get NOT_FOUND 3:2 6/7/9",
-        ],
+        &["grpc shop.Orders/Get OK 1:1 4/5/5", "grpc shop.Orders/Get NOT_FOUND 3:2 6/7/9"],
         &[],
     );
 }
 
 #[test]
 fn trailers_only_and_missing_status() {
-    let only = |stream, fields: &[(&str, &str)]| {
-        frame(HEADERS, WHOLE | END, stream, &block(fields))
-    };
+    let only =
+        |stream, fields: &[(&str, &str)]| frame(HEADERS, WHOLE | END, stream, &block(fields));
     check(
         &with(vec![
             Step::Ask([call(1, &[]), call(3, &[]), call(5, &[]), call(7, &[])].concat()),

@@ -39,11 +39,7 @@ fn entries_seen_since_are_known() {
             Step::Ask(frame(HEADERS, WHOLE | END, 105, &[0x20, 0x3f, 0xe1, 0x1f, 0x82, 0x84])),
             Step::Answer(answer(105, 0)),
         ],
-        &[
-            "GET /learn 200 0:0 1/2/2",
-            "GET /learn 200 0:0 3/4/4",
-            "GET / 200 0:0 5/6/6",
-        ],
+        &["GET /learn 200 0:0 1/2/2", "GET /learn 200 0:0 3/4/4", "GET / 200 0:0 5/6/6"],
         &[],
     );
 }
