@@ -134,6 +134,16 @@ fn resets() {
 }
 
 #[test]
+fn http2() {
+    check("http2");
+}
+
+#[test]
+fn grpc() {
+    check("grpc");
+}
+
+#[test]
 fn unix_socket() {
     check("unix_socket");
 }
