@@ -67,6 +67,15 @@ pub enum Role {
 }
 
 impl Role {
+    /// The other one.
+    #[must_use]
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Server => Self::Client,
+            Self::Client => Self::Server,
+        }
+    }
+
     /// The direction in which requests go.
     pub fn request_direction(self) -> Direction {
         match self {

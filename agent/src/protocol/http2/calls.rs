@@ -47,6 +47,8 @@ impl Http2 {
             Item::MaxFrame(length) => self.half(!asks).allow(length),
             Item::Problem(problem) => self.problem(problem, at.exit_ns, sink),
             Item::Preface => self.responses.renew(),
+            // The responses of such a connection were taken for lost from the start.
+            Item::NoPreface if self.midway => self.half(asks).start_midway(),
             Item::NoPreface => {
                 self.requests.start_midway();
                 if self.responses.is_untouched() {
@@ -76,6 +78,7 @@ impl Http2 {
             None if headers.whole => self.malformed = 0,
             None => {}
         }
+        let asks = asks ^ self.mend_role(asks, &headers);
         // Promised responses are no answers to a request.
         if self.is_over() || headers.promised || headers.stream.is_multiple_of(2) {
             return;
@@ -86,6 +89,25 @@ impl Http2 {
             self.resets = 0;
             self.response(headers, at, sink);
         }
+    }
+
+    /// Of a connection whose beginning was not seen the kernel could only guess which end this is. The
+    /// first block that says whether it asks or answers decides. Returns whether the guess was wrong.
+    fn mend_role(&mut self, asks: bool, headers: &Headers) -> bool {
+        let says = match (headers.fields.asks, headers.fields.status.is_some()) {
+            (true, false) => true,
+            (false, true) => false,
+            _ => return false,
+        };
+        let is_wrong = std::mem::take(&mut self.guessed) && says != asks;
+        if is_wrong {
+            self.role = self.role.opposite();
+            std::mem::swap(&mut self.requests, &mut self.responses);
+            if self.responses.awaits_preface() {
+                self.responses.start_midway();
+            }
+        }
+        is_wrong
     }
 
     fn request(&mut self, headers: Headers, at: &At, sink: &mut impl Sink) {

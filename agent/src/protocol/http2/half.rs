@@ -122,6 +122,11 @@ impl Half {
         self.lose(Flags::MID_STREAM, false);
     }
 
+    /// Whether the client's preface may still come.
+    pub(super) fn awaits_preface(&self) -> bool {
+        matches!(self.state, State::Preface(_))
+    }
+
     /// Whether nothing has come yet.
     pub(super) fn is_untouched(&self) -> bool {
         matches!(self.state, State::Header { have: 0, .. } | State::Preface(0))

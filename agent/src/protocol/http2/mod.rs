@@ -70,6 +70,10 @@ pub enum Begin {
 #[derive(Debug)]
 pub struct Http2 {
     role: Role,
+    /// Whether the connection's beginning was not seen.
+    midway: bool,
+    /// Whether the role is a guess.
+    guessed: bool,
     requests: Half,
     responses: Half,
     streams: Streams,
@@ -86,6 +90,8 @@ impl Http2 {
     pub fn new(role: Role, limits: Limits, begin: Begin) -> Self {
         let mut parser = Self {
             role,
+            midway: matches!(begin, Begin::Midway),
+            guessed: matches!(begin, Begin::Midway),
             requests: Half::new(limits.head_bytes),
             responses: Half::new(limits.head_bytes),
             streams: Streams::new(limits.in_flight),
@@ -109,22 +115,29 @@ impl Http2 {
 
     /// The next piece of one direction.
     pub fn piece(&mut self, direction: Direction, piece: Piece<'_>, at: &At, sink: &mut impl Sink) {
-        let asks = direction == self.role.request_direction();
+        let asks = self.asks(direction);
         match piece {
-            Piece::Bytes(bytes) => self.bytes(asks, bytes, at, sink),
+            Piece::Bytes(bytes) => self.bytes(direction, bytes, at, sink),
             Piece::Skipped(count) => self.gap(asks, Some(count), Flags::TRUNCATED, at, sink),
             Piece::Lost(count) => self.gap(asks, count, Flags::LOSSY, at, sink),
         }
+    }
+
+    /// Whether requests go in this direction.
+    fn asks(&self, direction: Direction) -> bool {
+        direction == self.role.request_direction()
     }
 
     fn half(&mut self, asks: bool) -> &mut Half {
         if asks { &mut self.requests } else { &mut self.responses }
     }
 
-    fn bytes(&mut self, asks: bool, bytes: &[u8], at: &At, sink: &mut impl Sink) {
+    fn bytes(&mut self, direction: Direction, bytes: &[u8], at: &At, sink: &mut impl Sink) {
         let mut rest = bytes;
         let mut fresh = at.segment_start;
         while !rest.is_empty() {
+            // A header block may show that it is the other end.
+            let asks = self.asks(direction);
             let highest = self.highest;
             let half = self.half(asks);
             if half.is_over() {

@@ -132,3 +132,23 @@ fn count_asked(steps: &[Step]) -> usize {
     }
     count
 }
+
+#[test]
+fn the_first_block_tells_which_end_it_is() {
+    // What follows the block in its piece belongs to the same direction.
+    let mut steps = vec![Step::Ask([ask(9, "/a"), ask(11, "/b")].concat())];
+    steps.extend([Step::Answer([answer(9, 1), answer(11, 2)].concat())]);
+    let swapped: Vec<Step> = steps
+        .iter()
+        .map(|step| match step.clone() {
+            Step::Ask(bytes) => Step::Answer(bytes),
+            Step::Answer(bytes) => Step::Ask(bytes),
+            other => other,
+        })
+        .collect();
+    for steps in [steps, swapped] {
+        let seen = run(Role::Server, Begin::Midway, &steps);
+        assert_eq!(seen.exchanges, ["GET /a 200 0:1 1/2/2", "GET /b 200 0:2 1/2/2"]);
+        assert!(seen.problems.is_empty(), "{:?}", seen.problems);
+    }
+}
