@@ -5,6 +5,7 @@ use aya::programs::{BtfTracePoint, FEntry, FExit, KProbe, ProgramError};
 
 use super::backend::{Backend, Choice, Hook, LIFE, Need, Probe};
 use super::load::{LoadError, ProbeState, Status};
+use super::order::Preemption;
 use crate::kernel::btf::Btf;
 
 /// Why a program is not attached.
@@ -103,22 +104,24 @@ pub(super) struct Attaching<'a> {
     pub(super) attached: Vec<&'static Probe>,
     pub(super) on_demand: Vec<(&'static Probe, u32)>,
     pub(super) all: bool,
+    pub(super) preemption: Preemption,
 }
 
 impl Attaching<'_> {
-    /// Attaches the best backend that the kernel takes, and what all backends need.
+    /// Attaches the first backend that the kernel takes, and what all backends need.
     pub(super) fn run(&mut self, choice: Choice) -> Result<Backend, LoadError> {
         for probe in &LIFE {
             let state = self.one(probe)?;
             self.statuses.push(Status::of(probe, state));
         }
-        let mut candidates = choice.candidates().peekable();
+        let mut candidates = choice.candidates(self.preemption).peekable();
+        let wanted = candidates.peek().copied().filter(|_| choice != Choice::Auto);
         while let Some(backend) = candidates.next() {
             let next = candidates.peek().map(|next| next.name());
             if self.backend(backend, next)? {
                 return Ok(backend);
             }
-            if choice != Choice::Auto && Some(backend) == choice.candidates().next() {
+            if Some(backend) == wanted {
                 tracing::warn!("the kernel refused the backend {backend}; another one is used");
             }
         }

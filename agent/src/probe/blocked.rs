@@ -2,6 +2,7 @@
 //! not see such a call return, so the kernel programs are told who they are.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use aya::maps::{HashMap, MapData};
 use vigie_common::policy::MAX_BLOCKED;
@@ -9,10 +10,14 @@ use vigie_common::policy::MAX_BLOCKED;
 /// read, readv, recvfrom, recvmsg, preadv2 of x86-64.
 const RECEIVES: [&str; 5] = ["0", "19", "45", "47", "327"];
 
+/// How often to see who is left: two system calls for each.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
 /// The threads that have not gone on.
 pub(super) struct Blocked {
     table: HashMap<MapData, u32, u32>,
     threads: Vec<u32>,
+    looked: Instant,
 }
 
 impl Blocked {
@@ -21,12 +26,17 @@ impl Blocked {
         let mut threads: Vec<u32> = receiving(std::process::id()).collect();
         threads.truncate(MAX_BLOCKED as usize);
         threads.retain(|thread| table.insert(thread, 0, 0).is_ok());
-        Self { table, threads }
+        Self { table, threads, looked: Instant::now() }
     }
 
-    /// Forgets the threads that went on or ended; whether there are others.
-    pub(super) fn is_any_left(&mut self) -> bool {
-        let Self { table, threads } = self;
+    /// Forgets the threads that went on or ended; whether there may be others. Looks now and then,
+    /// however often it is called.
+    pub(super) fn may_any_be_left(&mut self) -> bool {
+        let Self { table, threads, looked } = self;
+        if !threads.is_empty() && looked.elapsed() < LOOK_EVERY {
+            return true;
+        }
+        *looked = Instant::now();
         threads.retain(|thread| {
             let waits = table.get(thread, 0).is_ok();
             let lives = waits && fs::metadata(format!("/proc/{thread}")).is_ok();

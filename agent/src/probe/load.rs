@@ -1,7 +1,7 @@
 //! Loading and attaching the programs.
 //!
-//! The backends are tried in turn, best first, and the first whose required programs the kernel takes
-//! is used. Any other program that the kernel refuses is switched off with a reason. Only when every
+//! The backends are tried in turn ([`Preemption::order`]), and the first whose required programs the
+//! kernel takes is used. Any other program that the kernel refuses is switched off with a reason. Only when every
 //! backend is refused is there nothing to watch with, and that is an error.
 
 use std::collections::BTreeSet;
@@ -22,6 +22,7 @@ use super::control::Control;
 use super::cost::Meter;
 use super::counters::Counters;
 use super::memory::{self, MapMemory};
+use super::order::Preemption;
 use super::sweep::Swept;
 use super::undelivered::Undeliveries;
 use super::wire::params_bytes;
@@ -164,10 +165,10 @@ impl Probes {
         }
     }
 
-    /// Detaches what served threads that were in a receive at start when they all have gone on. To be
-    /// called now and then.
+    /// Detaches what served threads that were in a receive at start some time after they all have gone
+    /// on. To be called often.
     pub fn release_blocked(&mut self) {
-        if self.blocked.as_mut().is_some_and(|blocked| !blocked.is_any_left()) {
+        if self.blocked.as_mut().is_some_and(|blocked| !blocked.may_any_be_left()) {
             self.blocked = None;
             let ebpf = &mut self.ebpf;
             let is_over = |probe: &mut &Probe| probe.need == Need::WhileBlocked;
@@ -278,6 +279,7 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
         attached: Vec::new(),
         on_demand: Vec::new(),
         all: options.attach_all,
+        preemption: Preemption::of_running_kernel(),
     };
     let backend = attaching.run(options.backend)?;
     let Attaching { statuses, attached, on_demand, .. } = attaching;
