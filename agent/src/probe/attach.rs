@@ -1,9 +1,12 @@
 //! Attaching and detaching programs, each by the kind of its hook, and the choice of a backend.
 
+use std::path::Path;
+
 use aya::Ebpf;
 use aya::programs::{BtfTracePoint, FEntry, FExit, KProbe, ProgramError};
 
 use super::backend::{Backend, Choice, Hook, LIFE, Need, Probe};
+use super::blocked::Blocked;
 use super::load::{LoadError, ProbeState, Status};
 use super::order::Preemption;
 use crate::kernel::btf::Btf;
@@ -24,6 +27,9 @@ impl From<ProgramError> for AttachError {
 
 /// The variable that names programs, functions or backends that are to be refused, for tests.
 pub(super) const REFUSE: &str = "VIGIE_REFUSE";
+
+/// Where the kernel says how kprobes are opened (perf_event_open(2)); absent where it has none.
+const KPROBES: &str = "/sys/bus/event_source/devices/kprobe/type";
 
 /// Whether a name is in [`REFUSE`].
 pub(super) fn is_refused(name: &str) -> bool {
@@ -173,6 +179,13 @@ impl Attaching<'_> {
     fn check(&mut self, probe: &Probe) -> Result<ProbeState, LoadError> {
         if !probe.hook.exists(self.types, probe.function) {
             return Ok(ProbeState::Off("this kernel does not have it".to_owned()));
+        }
+        if matches!(probe.hook, Hook::Kprobe | Hook::Kretprobe) && !Path::new(KPROBES).exists() {
+            // Known before the verifier's work, not after it.
+            return Ok(ProbeState::Off("this kernel offers no kprobes".to_owned()));
+        }
+        if probe.need == Need::WhileBlocked && !self.all && !Blocked::is_any() {
+            return Ok(ProbeState::Off("no thread waits in a receive".to_owned()));
         }
         state_of(probe, load(self.ebpf, self.btf, probe))
     }

@@ -128,7 +128,7 @@ pub(super) enum Need {
     /// When the kernel has met what these bits of [`needs`] say; at once where the kernel has no
     /// tracepoint of this name, if one is given.
     OnDemand(u32, Option<&'static str>),
-    /// Until the threads have gone on that were in a receive at start.
+    /// Until the threads have gone on that were in a receive at start, if there are any.
     WhileBlocked,
 }
 
@@ -176,13 +176,6 @@ const NO_UNIX: Option<&str> = Some("none: unix sockets are not seen");
 const LENGTHS: Option<&str> = Some("sequence numbers");
 
 static FENTRY: [Probe; 14] = [
-    probe(
-        Hook::Fentry,
-        "tcp_cleanup_rbuf",
-        "fentry_tcp_cleanup_rbuf",
-        Need::WhileBlocked,
-        Some("none: what threads wait for at start is not seen"),
-    ),
     probe(Hook::Fentry, "unix_release", "fentry_unix_release", Need::Optional, Some("age")),
     probe(Hook::Fentry, "inet_sendmsg", "fentry_inet_sendmsg", Need::Optional, RETURN),
     probe(Hook::Fentry, "inet6_sendmsg", "fentry_inet6_sendmsg", Need::Optional, RETURN),
@@ -202,6 +195,14 @@ static FENTRY: [Probe; 14] = [
     probe(Hook::Fexit, "inet6_recvmsg", "fexit_inet6_recvmsg", Need::Optional, NO_IPV6),
     probe(Hook::Fexit, "inet_sendmsg", "fexit_inet_sendmsg", Need::Required, None),
     probe(Hook::Fexit, "inet_recvmsg", "fexit_inet_recvmsg", Need::Required, None),
+    // Last: who enters a receive from here on is seen to return.
+    probe(
+        Hook::Fentry,
+        "tcp_cleanup_rbuf",
+        "fentry_tcp_cleanup_rbuf",
+        Need::WhileBlocked,
+        Some("none: what threads wait for at start is not seen"),
+    ),
 ];
 
 const RETURN: Option<&str> = Some("time of return");

@@ -283,7 +283,8 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
     };
     let backend = attaching.run(options.backend)?;
     let Attaching { statuses, attached, on_demand, .. } = attaching;
-    let misses_returns = matches!(backend, Backend::SocketFentry | Backend::SocketKprobe);
+    let misses_returns = backend == Backend::SocketKprobe
+        || attached.iter().any(|probe| probe.need == Need::WhileBlocked);
     let blocked =
         if misses_returns { Some(Blocked::look(table(&mut ebpf, "BLOCKED")?)) } else { None };
     Ok(Probes {
