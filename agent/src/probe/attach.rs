@@ -28,7 +28,7 @@ impl From<ProgramError> for AttachError {
 /// The variable that names programs, functions or backends that are to be refused, for tests.
 pub(super) const REFUSE: &str = "VIGIE_REFUSE";
 
-/// Where the kernel says how kprobes are opened (perf_event_open(2)); absent where it has none.
+/// Where the kernel says how kprobes are opened, see `perf_event_open(2)`; absent where it has none.
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe/type";
 
 /// Whether a name is in [`REFUSE`].

@@ -16,7 +16,7 @@ use vigie_common::policy::ProcessPolicy;
 use vigie_common::record::RINGS;
 
 use super::attach::{self, AttachError, Attaching};
-use super::backend::{Backend, Choice, Hook, Need, Probe};
+use super::backend::{Backend, Choice, Hook, LIFE, Need, Probe};
 use super::blocked::Blocked;
 use super::control::Control;
 use super::cost::Meter;
@@ -122,6 +122,15 @@ fn refusals(statuses: &[Status]) -> String {
     refused.collect::<Vec<_>>().join(", ")
 }
 
+/// Runs of programs that the kernel left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// Of those that see calls.
+    pub calls: u64,
+    /// Of those that see processes and connections come and go.
+    pub life: u64,
+}
+
 /// The loaded programs. They are detached when this is dropped.
 pub struct Probes {
     /// What became of each probe.
@@ -186,16 +195,22 @@ impl Probes {
         }
     }
 
-    /// Runs that the kernel left out because another thread was in the middle of the program on the
-    /// same processor (`recursion_misses`, Linux 5.12). Kernels that preempt there do so: 7.2.
-    pub fn skipped_runs(&self) -> u64 {
+    /// Runs that the kernel left out because the program was in the middle of another one on the same
+    /// processor (`recursion_misses`, Linux 5.12).
+    pub fn skipped_runs(&self) -> Skipped {
         let programs: BTreeSet<_> = self.attached.iter().map(|probe| probe.program).collect();
         let missed = |name| {
             let fd = self.ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd();
             let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
             memory::field(&info, "recursion_misses:")
         };
-        programs.into_iter().filter_map(missed).sum()
+        let mut skipped = Skipped::default();
+        for name in programs {
+            let of_life = LIFE.iter().any(|probe| probe.program == name);
+            let sum = if of_life { &mut skipped.life } else { &mut skipped.calls };
+            *sum += missed(name).unwrap_or(0);
+        }
+        skipped
     }
 
     /// Measures what the programs cost, when it is time; to be called often.

@@ -243,9 +243,14 @@ fn excuse(report: &Value) -> Result<()> {
 fn watching(options: &Options, work: impl FnOnce() -> Result<()>) -> Result<Value> {
     let agent = Agent::profile(options)?;
     work()?;
-    let missed: u64 = bpf::programs()?.iter().map(|program| program.missed).sum();
+    let programs = bpf::programs()?;
+    for program in programs.iter().filter(|program| program.missed > 0) {
+        println!("left out: {} runs of {}", program.missed, program.name);
+    }
+    let missed: u64 = programs.iter().map(|program| program.missed).sum();
     let report = agent.report()?;
-    let told = number(&report["loss"]["by_reason"], "skipped_by_kernel");
+    let reasons = &report["loss"]["by_reason"];
+    let told = number(reasons, "skipped_by_kernel") + number(reasons, "life_skipped");
     ensure!(told >= missed, "the kernel left out {missed} runs, and vigie says {told}");
     excuse(&report)?;
     Ok(report)
