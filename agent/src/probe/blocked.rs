@@ -2,6 +2,7 @@
 //! not see such a call return, so the kernel programs are told who they are.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use aya::maps::{HashMap, MapData};
@@ -78,7 +79,9 @@ fn is_receive(process: u32, call: &str) -> bool {
     let target = descriptor.map(|number| fs::read_link(format!("/proc/{process}/fd/{number}")));
     match target {
         Some(Ok(target)) => target.to_str().is_some_and(|target| target.starts_with("socket:")),
-        _ => true,
+        // Kernel threads show a call of zeros, and have no descriptors.
+        Some(Err(error)) => error.kind() != ErrorKind::NotFound,
+        None => true,
     }
 }
 
@@ -121,6 +124,7 @@ mod tests {
         assert!(is_receive(own, &call(45, socket.as_raw_fd())));
         assert!(!is_receive(own, &call(1, socket.as_raw_fd())), "a write");
         assert!(!is_receive(own, &call(0, pipe.as_raw_fd())), "a pipe");
+        assert!(!is_receive(own, &call(0, 1_000_000)), "no such descriptor");
         assert!(is_receive(own, "0"), "arguments that are not shown");
         assert!(!is_receive(own, "running"));
     }
