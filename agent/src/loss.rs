@@ -76,7 +76,9 @@ reasons! {
     /// Working memory of a CPU was in use by the call that this one interrupted.
     ScratchBusy = "scratch_busy", "call", Figures, "nothing; report it if it is more than a few";
     /// The kernel left out a run of a program: another thread was preempted in the middle of it.
-    SkippedByKernel = "skipped_by_kernel", "run", Figures, "boot with `preempt=none` where the kernel has it; see docs/backends.md";
+    SkippedByKernel = "skipped_by_kernel", "run", Figures, "set `capture.backend` to one that `vigie check` calls exact; see docs/backends.md";
+    /// The kernel left out a run of a program that sees processes and connections come and go.
+    LifeSkipped = "life_skipped", "run", Details, "nothing; what ended is found by its age";
     /// The bytes of a call were in a kind of memory that vigie does not read.
     IteratorUnread = "iterator_unread", "call", Figures, "report it with the program and the kernel";
     /// Too many calls at once for the table of the kprobe backend.
@@ -213,7 +215,8 @@ impl Losses {
             Reason::of_kernel(counter).map(|reason| (reason, counts.get(counter)))
         });
         let user = [
-            (Reason::SkippedByKernel, published.skipped_runs),
+            (Reason::SkippedByKernel, published.skipped_runs.calls),
+            (Reason::LifeSkipped, published.skipped_runs.life),
             (Reason::Undecodable, published.undecodable),
             (Reason::ConnectionEvicted, flows.evicted + published.kernel_evicted),
             (Reason::ParserMemory, flows.relieved),

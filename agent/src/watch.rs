@@ -23,6 +23,7 @@ use crate::pipeline::{Figures, Pipeline};
 use crate::probe::control::PolicyError;
 use crate::probe::cost::{Meter, ProgramCost};
 use crate::probe::counters::Counters;
+use crate::probe::load::Skipped;
 use crate::probe::memory::MapMemory;
 use crate::probe::reader::Reader;
 use crate::probe::{Backend, Probes};
@@ -73,7 +74,7 @@ pub struct Published {
     /// Connections that left the kernel's table to make room.
     pub kernel_evicted: u64,
     /// Runs of programs that the kernel left out.
-    pub skipped_runs: u64,
+    pub skipped_runs: Skipped,
     /// What has become of the budget.
     pub budget: State,
     /// What the maps take.
@@ -382,7 +383,10 @@ impl Rounds {
         published.processes = self.identities.stats();
         (published.kernel_idle, published.kernel_evicted) = (swept.idle, swept.evicted);
         // Programs that are detached tell nothing any more.
-        published.skipped_runs = published.skipped_runs.max(skipped.unwrap_or(0));
+        let skipped = skipped.unwrap_or_default();
+        let before = published.skipped_runs;
+        published.skipped_runs =
+            Skipped { calls: before.calls.max(skipped.calls), life: before.life.max(skipped.life) };
         if let Some(counts) = counts {
             published.kernel_connections = swept.used(&counts);
         }

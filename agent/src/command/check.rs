@@ -11,7 +11,7 @@ use crate::loss::{Effect, Reason};
 use crate::probe::cost;
 use crate::probe::load::{self, LoadError, LoadOptions};
 use crate::probe::memory::MapMemory;
-use crate::probe::{ProbeState, Status};
+use crate::probe::{Backend, Choice, Preemption, ProbeState, Status};
 use crate::session;
 
 #[derive(Debug, Args)]
@@ -33,11 +33,22 @@ struct Findings {
     capabilities: Vec<&'static str>,
     missing_capabilities: Vec<MissingCapability>,
     backend: Option<&'static str>,
+    backends: Vec<Offer>,
     probes: Vec<Probe>,
     features: Vec<Feature>,
     maps: Maps,
     budget: Budget,
     loss_reasons: Vec<LossReason>,
+}
+
+/// A backend, in the order in which they are tried.
+#[derive(Serialize)]
+struct Offer {
+    name: &'static str,
+    /// Whether no call can be left out on this kernel.
+    exact: bool,
+    /// Why not.
+    reason: Option<&'static str>,
 }
 
 /// What the maps take, as the kernel accounts it; empty where they could not be made.
@@ -128,6 +139,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
             .collect(),
         missing_capabilities: machine.lacking().iter().map(missing_capability).collect(),
         backend: loaded.as_ref().ok().map(|probes| probes.backend.name()),
+        backends: offers(options.backend),
         probes,
         features: features(loaded.is_ok()),
         maps: maps(loaded.as_ref().map_or(&[], |probes| &probes.memory)),
@@ -161,6 +173,15 @@ fn missing_capability(capability: &Capability) -> MissingCapability {
     let Capability { name, need, purpose, without, .. } = *capability;
     let required = need == Need::Required;
     MissingCapability { name, required, purpose, without }
+}
+
+fn offers(choice: Choice) -> Vec<Offer> {
+    let preemption = Preemption::of_running_kernel();
+    let offer = |backend: Backend| {
+        let reason = preemption.doubt(backend);
+        Offer { name: backend.name(), exact: reason.is_none(), reason }
+    };
+    choice.candidates(preemption).map(offer).collect()
 }
 
 fn needs() -> Vec<&'static str> {
@@ -241,6 +262,11 @@ fn show(findings: &Findings) {
         println!("              without it: {}", missing.without);
     }
     println!("backend       {}", findings.backend.unwrap_or("none"));
+    println!("backends, in the order in which they are tried");
+    for backend in &findings.backends {
+        let exact = backend.reason.unwrap_or("exact on this kernel");
+        println!("  {:<22} {exact}", backend.name);
+    }
     println!("probes");
     for probe in &findings.probes {
         println!(

@@ -54,6 +54,19 @@ pub struct Btf {
     strings: usize,
     /// Start of each type in `bytes`, by type id; id 0 is void.
     types: Vec<u32>,
+    /// Ids of what is looked for by name, by kind: a hundred look-ups each go through those of one kind
+    /// only. To index the names themselves would take longer than that, and more memory.
+    named: Named,
+}
+
+/// Ids of types in the order in which they come.
+#[derive(Default)]
+struct Named {
+    /// Structures and unions with members.
+    structures: Vec<u32>,
+    enumerations: Vec<u32>,
+    typedefs: Vec<u32>,
+    functions: Vec<u32>,
 }
 
 /// How many structures may be nested in each other.
@@ -87,12 +100,21 @@ impl Btf {
         let mut at = header + type_offset;
         let end = at + type_length;
         let mut types = vec![0];
+        let mut named = Named::default();
         while at < end {
+            let id = u32::try_from(types.len()).map_err(|_| BtfError::Damaged(at))?;
             types.push(u32::try_from(at).map_err(|_| BtfError::Damaged(at))?);
             let info = word(&bytes, at + 4).ok_or(BtfError::Damaged(at))?;
-            let count = (info & 0xffff) as usize;
+            let (kind, count) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
+            match kind {
+                kind::STRUCT | kind::UNION if count > 0 => named.structures.push(id),
+                kind::ENUM => named.enumerations.push(id),
+                kind::TYPEDEF => named.typedefs.push(id),
+                kind::FUNC => named.functions.push(id),
+                _ => {}
+            }
             at += 12
-                + match info >> 24 & 0x1f {
+                + match kind {
                     kind::INT | kind::VAR | kind::DECL_TAG => 4,
                     kind::ARRAY => 12,
                     kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => 12 * count,
@@ -100,7 +122,7 @@ impl Btf {
                     _ => 0,
                 };
         }
-        Ok(Self { strings: header + string_offset, bytes, types })
+        Ok(Self { strings: header + string_offset, bytes, types, named })
     }
 
     /// Byte offset of a member, given as `structure.member` or `structure.member.member`.
@@ -108,7 +130,7 @@ impl Btf {
         let missing = || BtfError::Missing(path.to_owned());
         let mut parts = path.split('.');
         let structure = parts.next().ok_or_else(missing)?;
-        let mut id = self.structure(structure).ok_or_else(missing)?;
+        let mut id = self.find(&self.named.structures, structure).ok_or_else(missing)?;
         let mut bits = 0;
         for name in parts {
             let (offset, member) = self.member(id, name, MAX_DEPTH).ok_or_else(missing)?;
@@ -120,44 +142,33 @@ impl Btf {
 
     /// Whether there is a type definition of this name, such as `btf_trace_sys_enter`.
     pub fn has_typedef(&self, name: &str) -> bool {
-        (1..self.types.len()).any(|id| {
-            self.head(id).is_some_and(|(kind, _, _)| kind == kind::TYPEDEF)
-                && self.name_is(id, name)
-        })
+        self.find(&self.named.typedefs, name).is_some()
     }
 
     /// Value of an enumerator such as `ITER_UBUF`, whatever enumeration it is in.
     pub fn enumerator(&self, name: &str) -> Result<u32, BtfError> {
-        let values = (1..self.types.len()).filter_map(|id| self.value_in(id, name));
+        let enumerations = self.named.enumerations.iter();
+        let values = enumerations.filter_map(|id| self.value_in(*id as usize, name));
         values.min().ok_or_else(|| BtfError::Missing(name.to_owned()))
     }
 
     /// Whether there is a function of this name.
     pub fn has_function(&self, name: &str) -> bool {
-        (1..self.types.len()).any(|id| {
-            self.head(id).is_some_and(|(kind, _, _)| kind == kind::FUNC) && self.name_is(id, name)
-        })
+        self.find(&self.named.functions, name).is_some()
     }
 
     fn value_in(&self, id: usize, name: &str) -> Option<u32> {
-        let (kind, count, _) = self.head(id)?;
-        if kind != kind::ENUM {
-            return None;
-        }
+        let (_, count, _) = self.head(id)?;
         let start = *self.types.get(id)? as usize + 12;
         (0..count).find_map(|index| {
             let at = start + index * 8;
-            let text = self.string(word(&self.bytes, at)?)?;
-            (text == name.as_bytes()).then(|| word(&self.bytes, at + 4))?
+            self.string_is(word(&self.bytes, at)?, name).then(|| word(&self.bytes, at + 4))?
         })
     }
 
-    fn structure(&self, name: &str) -> Option<usize> {
-        (1..self.types.len()).find(|&id| {
-            self.head(id).is_some_and(|(kind, count, _)| {
-                matches!(kind, kind::STRUCT | kind::UNION) && count > 0
-            }) && self.name_is(id, name)
-        })
+    /// The first of these types that has this name.
+    fn find(&self, ids: &[u32], name: &str) -> Option<usize> {
+        ids.iter().map(|id| *id as usize).find(|id| self.name_is(*id, name))
     }
 
     /// Bit offset and type of a member, looked for in anonymous members too.
@@ -174,11 +185,11 @@ impl Btf {
             let offset = word(&self.bytes, at + 8)?;
             // With bit fields in the structure the upper byte is the size in bits.
             let offset = if has_bitfields { offset & 0x00ff_ffff } else { offset };
-            let text = self.string(word(&self.bytes, at)?)?;
-            if text == name.as_bytes() {
+            let text = word(&self.bytes, at)?;
+            if self.string_is(text, name) {
                 return Some((offset, member_type));
             }
-            if text.is_empty()
+            if self.string_is(text, "")
                 && let Some((inner, found)) = self.member(member_type, name, depth - 1)
             {
                 return Some((offset + inner, found));
@@ -210,13 +221,14 @@ impl Btf {
         self.types
             .get(id)
             .and_then(|&at| word(&self.bytes, at as usize))
-            .and_then(|offset| self.string(offset))
-            .is_some_and(|text| text == name.as_bytes())
+            .is_some_and(|offset| self.string_is(offset, name))
     }
 
-    fn string(&self, offset: u32) -> Option<&[u8]> {
-        let rest = self.bytes.get(self.strings + offset as usize..)?;
-        rest.split(|&byte| byte == 0).next()
+    /// Whether the string at this place is this one: all of them end with a zero.
+    fn string_is(&self, offset: u32, text: &str) -> bool {
+        let rest = self.bytes.get(self.strings + offset as usize..);
+        let rest = rest.and_then(|rest| rest.strip_prefix(text.as_bytes()));
+        rest.is_some_and(|rest| rest.first() == Some(&0))
     }
 }
 

@@ -1,10 +1,14 @@
 //! Attaching and detaching programs, each by the kind of its hook, and the choice of a backend.
 
+use std::path::Path;
+
 use aya::Ebpf;
 use aya::programs::{BtfTracePoint, FEntry, FExit, KProbe, ProgramError};
 
 use super::backend::{Backend, Choice, Hook, LIFE, Need, Probe};
+use super::blocked::Blocked;
 use super::load::{LoadError, ProbeState, Status};
+use super::order::Preemption;
 use crate::kernel::btf::Btf;
 
 /// Why a program is not attached.
@@ -23,6 +27,9 @@ impl From<ProgramError> for AttachError {
 
 /// The variable that names programs, functions or backends that are to be refused, for tests.
 pub(super) const REFUSE: &str = "VIGIE_REFUSE";
+
+/// Where the kernel says how kprobes are opened, see `perf_event_open(2)`; absent where it has none.
+const KPROBES: &str = "/sys/bus/event_source/devices/kprobe/type";
 
 /// Whether a name is in [`REFUSE`].
 pub(super) fn is_refused(name: &str) -> bool {
@@ -103,22 +110,24 @@ pub(super) struct Attaching<'a> {
     pub(super) attached: Vec<&'static Probe>,
     pub(super) on_demand: Vec<(&'static Probe, u32)>,
     pub(super) all: bool,
+    pub(super) preemption: Preemption,
 }
 
 impl Attaching<'_> {
-    /// Attaches the best backend that the kernel takes, and what all backends need.
+    /// Attaches the first backend that the kernel takes, and what all backends need.
     pub(super) fn run(&mut self, choice: Choice) -> Result<Backend, LoadError> {
         for probe in &LIFE {
             let state = self.one(probe)?;
             self.statuses.push(Status::of(probe, state));
         }
-        let mut candidates = choice.candidates().peekable();
+        let mut candidates = choice.candidates(self.preemption).peekable();
+        let wanted = candidates.peek().copied().filter(|_| choice != Choice::Auto);
         while let Some(backend) = candidates.next() {
             let next = candidates.peek().map(|next| next.name());
             if self.backend(backend, next)? {
                 return Ok(backend);
             }
-            if choice != Choice::Auto && Some(backend) == choice.candidates().next() {
+            if Some(backend) == wanted {
                 tracing::warn!("the kernel refused the backend {backend}; another one is used");
             }
         }
@@ -170,6 +179,13 @@ impl Attaching<'_> {
     fn check(&mut self, probe: &Probe) -> Result<ProbeState, LoadError> {
         if !probe.hook.exists(self.types, probe.function) {
             return Ok(ProbeState::Off("this kernel does not have it".to_owned()));
+        }
+        if matches!(probe.hook, Hook::Kprobe | Hook::Kretprobe) && !Path::new(KPROBES).exists() {
+            // Known before the verifier's work, not after it.
+            return Ok(ProbeState::Off("this kernel offers no kprobes".to_owned()));
+        }
+        if probe.need == Need::WhileBlocked && !self.all && !Blocked::is_any() {
+            return Ok(ProbeState::Off("no thread waits in a receive".to_owned()));
         }
         state_of(probe, load(self.ebpf, self.btf, probe))
     }

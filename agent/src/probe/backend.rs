@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vigie_common::policy::needs;
 
+use super::order::Preemption;
 use crate::kernel::btf::Btf;
 
 /// A set of hooks that sees all sends and receives.
@@ -22,9 +23,9 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// All, best first.
+    /// All, cheapest first; which of them are exact is up to the kernel: [`Preemption`].
     pub const ALL: [Self; 4] =
-        [Self::SocketFentry, Self::SocketKprobe, Self::SocketTracepoint, Self::Syscall];
+        [Self::SocketTracepoint, Self::SocketFentry, Self::SocketKprobe, Self::Syscall];
 
     /// Name in the configuration and in reports.
     pub const fn name(self) -> &'static str {
@@ -57,7 +58,7 @@ impl fmt::Display for Backend {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Choice {
-    /// The best that the kernel takes.
+    /// The first that the kernel takes of those that are exact on it, or else of the others.
     #[default]
     Auto,
     /// `fentry` and `fexit` on the kernel's send and receive functions.
@@ -72,7 +73,7 @@ pub enum Choice {
 
 impl Choice {
     /// The backends to try, in order: the wanted one, then the others.
-    pub(super) fn candidates(self) -> impl Iterator<Item = Backend> {
+    pub fn candidates(self, preemption: Preemption) -> impl Iterator<Item = Backend> {
         let wanted = match self {
             Self::Auto => None,
             Self::SocketFentry => Some(Backend::SocketFentry),
@@ -80,7 +81,8 @@ impl Choice {
             Self::SocketTracepoint => Some(Backend::SocketTracepoint),
             Self::Syscall => Some(Backend::Syscall),
         };
-        let others = Backend::ALL.into_iter().filter(move |backend| Some(*backend) != wanted);
+        let order = preemption.order().into_iter();
+        let others = order.filter(move |backend| Some(*backend) != wanted);
         wanted.into_iter().chain(others)
     }
 }
@@ -126,7 +128,7 @@ pub(super) enum Need {
     /// When the kernel has met what these bits of [`needs`] say; at once where the kernel has no
     /// tracepoint of this name, if one is given.
     OnDemand(u32, Option<&'static str>),
-    /// Until the threads have gone on that were in a receive at start.
+    /// Until the threads have gone on that were in a receive at start, if there are any.
     WhileBlocked,
 }
 
@@ -174,13 +176,6 @@ const NO_UNIX: Option<&str> = Some("none: unix sockets are not seen");
 const LENGTHS: Option<&str> = Some("sequence numbers");
 
 static FENTRY: [Probe; 14] = [
-    probe(
-        Hook::Fentry,
-        "tcp_cleanup_rbuf",
-        "fentry_tcp_cleanup_rbuf",
-        Need::WhileBlocked,
-        Some("none: what threads wait for at start is not seen"),
-    ),
     probe(Hook::Fentry, "unix_release", "fentry_unix_release", Need::Optional, Some("age")),
     probe(Hook::Fentry, "inet_sendmsg", "fentry_inet_sendmsg", Need::Optional, RETURN),
     probe(Hook::Fentry, "inet6_sendmsg", "fentry_inet6_sendmsg", Need::Optional, RETURN),
@@ -200,6 +195,14 @@ static FENTRY: [Probe; 14] = [
     probe(Hook::Fexit, "inet6_recvmsg", "fexit_inet6_recvmsg", Need::Optional, NO_IPV6),
     probe(Hook::Fexit, "inet_sendmsg", "fexit_inet_sendmsg", Need::Required, None),
     probe(Hook::Fexit, "inet_recvmsg", "fexit_inet_recvmsg", Need::Required, None),
+    // Last: who enters a receive from here on is seen to return.
+    probe(
+        Hook::Fentry,
+        "tcp_cleanup_rbuf",
+        "fentry_tcp_cleanup_rbuf",
+        Need::WhileBlocked,
+        Some("none: what threads wait for at start is not seen"),
+    ),
 ];
 
 const RETURN: Option<&str> = Some("time of return");

@@ -1,7 +1,7 @@
 //! Loading and attaching the programs.
 //!
-//! The backends are tried in turn, best first, and the first whose required programs the kernel takes
-//! is used. Any other program that the kernel refuses is switched off with a reason. Only when every
+//! The backends are tried in turn ([`Preemption::order`]), and the first whose required programs the
+//! kernel takes is used. Any other program that the kernel refuses is switched off with a reason. Only when every
 //! backend is refused is there nothing to watch with, and that is an error.
 
 use std::collections::BTreeSet;
@@ -16,12 +16,13 @@ use vigie_common::policy::ProcessPolicy;
 use vigie_common::record::RINGS;
 
 use super::attach::{self, AttachError, Attaching};
-use super::backend::{Backend, Choice, Hook, Need, Probe};
+use super::backend::{Backend, Choice, Hook, LIFE, Need, Probe};
 use super::blocked::Blocked;
 use super::control::Control;
 use super::cost::Meter;
 use super::counters::Counters;
 use super::memory::{self, MapMemory};
+use super::order::Preemption;
 use super::sweep::Swept;
 use super::undelivered::Undeliveries;
 use super::wire::params_bytes;
@@ -121,6 +122,15 @@ fn refusals(statuses: &[Status]) -> String {
     refused.collect::<Vec<_>>().join(", ")
 }
 
+/// Runs of programs that the kernel left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// Of those that see calls.
+    pub calls: u64,
+    /// Of those that see processes and connections come and go.
+    pub life: u64,
+}
+
 /// The loaded programs. They are detached when this is dropped.
 pub struct Probes {
     /// What became of each probe.
@@ -164,10 +174,10 @@ impl Probes {
         }
     }
 
-    /// Detaches what served threads that were in a receive at start when they all have gone on. To be
-    /// called now and then.
+    /// Detaches what served threads that were in a receive at start some time after they all have gone
+    /// on. To be called often.
     pub fn release_blocked(&mut self) {
-        if self.blocked.as_mut().is_some_and(|blocked| !blocked.is_any_left()) {
+        if self.blocked.as_mut().is_some_and(|blocked| !blocked.may_any_be_left()) {
             self.blocked = None;
             let ebpf = &mut self.ebpf;
             let is_over = |probe: &mut &Probe| probe.need == Need::WhileBlocked;
@@ -185,18 +195,22 @@ impl Probes {
         }
     }
 
-    /// Runs that the kernel left out because another thread was in the middle of the program on the
-    /// same processor (`recursion_misses`, Linux 5.12). Kernels that preempt inside of programs do so:
-    /// seen with `fentry` on 6.18, and with all hooks but kprobes on 7.2; not with tracepoints up to
-    /// 6.18.
-    pub fn skipped_runs(&self) -> u64 {
+    /// Runs that the kernel left out because the program was in the middle of another one on the same
+    /// processor (`recursion_misses`, Linux 5.12).
+    pub fn skipped_runs(&self) -> Skipped {
         let programs: BTreeSet<_> = self.attached.iter().map(|probe| probe.program).collect();
         let missed = |name| {
             let fd = self.ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd();
             let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
             memory::field(&info, "recursion_misses:")
         };
-        programs.into_iter().filter_map(missed).sum()
+        let mut skipped = Skipped::default();
+        for name in programs {
+            let of_life = LIFE.iter().any(|probe| probe.program == name);
+            let sum = if of_life { &mut skipped.life } else { &mut skipped.calls };
+            *sum += missed(name).unwrap_or(0);
+        }
+        skipped
     }
 
     /// Measures what the programs cost, when it is time; to be called often.
@@ -280,10 +294,12 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
         attached: Vec::new(),
         on_demand: Vec::new(),
         all: options.attach_all,
+        preemption: Preemption::of_running_kernel(),
     };
     let backend = attaching.run(options.backend)?;
     let Attaching { statuses, attached, on_demand, .. } = attaching;
-    let misses_returns = matches!(backend, Backend::SocketFentry | Backend::SocketKprobe);
+    let misses_returns = backend == Backend::SocketKprobe
+        || attached.iter().any(|probe| probe.need == Need::WhileBlocked);
     let blocked =
         if misses_returns { Some(Blocked::look(table(&mut ebpf, "BLOCKED")?)) } else { None };
     Ok(Probes {

@@ -13,6 +13,7 @@ pub mod load;
 #[cfg(feature = "log")]
 mod log;
 pub mod memory;
+mod order;
 pub mod reader;
 pub mod sweep;
 pub mod undelivered;
@@ -20,6 +21,7 @@ mod wire;
 
 pub use backend::{Backend, Choice};
 pub use load::{LoadError, ProbeState, Probes, Status};
+pub use order::Preemption;
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::agent::{self, Agent, Options};
 use crate::nginx::Nginx;
-use crate::{bpf, init, load, process, say};
+use crate::{backend, bpf, init, load, process, say, tests};
 
 const CONNECTIONS: u32 = 4;
 /// Requests before each measurement, so that caches and tables are as in the long run.
@@ -24,7 +24,7 @@ const COUNT_LIMIT: Duration = Duration::from_secs(20);
 
 /// Measures with this many requests each: `all` backends, or those named, joined by commas.
 pub(crate) fn run(requests: u64, wanted: &str) -> Result<()> {
-    let mut backends = agent::backends()?;
+    let mut backends = backend::offered(tests::kernel()?);
     backends.retain(|backend| wanted == "all" || wanted.split(',').any(|word| word == *backend));
     let nginx = Nginx::start(PORT)?;
     let other = Nginx::start(OTHER_PORT)?;

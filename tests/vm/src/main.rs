@@ -16,6 +16,7 @@
 )]
 
 mod agent;
+mod backend;
 mod bench;
 mod bpf;
 mod client;

@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use crate::tests::{self, Runs, TESTS, Test};
-use crate::{agent, bpf, process, say};
+use crate::{backend, bpf, process, say};
 
 /// Exit code of a test that cannot run here; the last line of its log has the reason.
 pub(crate) const SKIPPED: u8 = 77;
@@ -19,13 +19,12 @@ const SHOWN: usize = 200;
 /// the tests that are about no backend belong to the backend `-`.
 pub(crate) fn run(names: &str, backends: &str) -> Result<()> {
     let kernel = tests::kernel()?;
-    let mut offered = agent::backends().context("asking vigie for its backends")?;
-    if offered.is_empty() {
-        let (code, found, errors) = agent::check(&agent::Options::default())?;
-        bail!("vigie offers no backend: {code:?} {errors} {found}");
-    }
     let is_chosen = |name: &str| backends == "all" || backends.split(',').any(|b| b == name);
-    offered.retain(|backend| is_chosen(backend));
+    let offered = backend::offered(kernel);
+    let exact = |backend: &&str| backend::is_exact(backend, kernel);
+    // Of the parts that a kernel's backends are divided into one has it, unless tests are named.
+    let may_be_last = |backend: &&str| exact(backend) && (names == "all" || is_chosen(backend));
+    let last = offered.iter().copied().rfind(may_be_last);
     let is_wanted = |test: &&Test| names == "all" || names.split(',').any(|n| n == test.name);
     for test in TESTS.iter().filter(is_wanted) {
         // What was asked for by name runs on any kernel.
@@ -33,14 +32,17 @@ pub(crate) fn run(names: &str, backends: &str) -> Result<()> {
             continue;
         }
         let is_thorough = kernel == tests::THOROUGH;
-        let last = offered.last().copied().into_iter();
         let on: Vec<&str> = match test.runs {
-            Runs::Once => is_chosen("-").then_some("-").into_iter().collect(),
-            Runs::OnLastBackend => last.collect(),
-            Runs::OnEachInDepth if !is_thorough => last.collect(),
-            Runs::OnEachInDepth | Runs::OnEachBackend => offered.clone(),
+            Runs::Once => vec!["-"],
+            Runs::OnLastBackend => last.into_iter().collect(),
+            Runs::OnEachInDepth if !is_thorough => last.into_iter().collect(),
+            Runs::OnEachExact | Runs::OnEachInDepth => {
+                offered.iter().copied().filter(exact).collect()
+            }
+            Runs::OnEachBackend => offered.clone(),
         };
-        on.into_iter().try_for_each(|backend| run_one(test, backend))?;
+        let mut on = on.into_iter().filter(|backend| is_chosen(backend));
+        on.try_for_each(|backend| run_one(test, backend))?;
     }
     Ok(())
 }

@@ -8,10 +8,14 @@ use serde_json::Value;
 
 use super::{Case, Verdict, kernel, text};
 use crate::agent::{self, Options};
+use crate::backend;
 
-/// The shape of the JSON, and every probe of the backend in place.
+/// The shape of the JSON, and every probe of the backend in place. The one that the agent is to choose is
+/// not named to it.
 pub(super) fn machine(case: &Case) -> Result<Verdict> {
-    let (code, found, errors) = agent::check(&case.options())?;
+    let is_chosen = case.backend == backend::chosen(case.kernel);
+    let options = if is_chosen { Options::on("") } else { case.options() };
+    let (code, found, errors) = agent::check(&options)?;
     ensure!(code == Some(0), "exit code {code:?}: {errors}");
     println!("{found}");
     ensure!(found["version"] == 1, "version {}", found["version"]);
@@ -20,6 +24,12 @@ pub(super) fn machine(case: &Case) -> Result<Verdict> {
     ensure!(found["btf"] == true && found["root"] == true, "BTF and root");
     ensure!(text(&found, "arch") == "x86_64", "architecture");
     ensure!(text(&found, "backend") == case.backend, "backend {}", found["backend"]);
+    let backends = found["backends"].as_array().context("backends")?;
+    ensure!(backends.len() == 4, "{} backends", backends.len());
+    for one in backends {
+        let expected = backend::is_exact(text(one, "name"), case.kernel);
+        ensure!(one["exact"] == expected, "exact is {expected}: {one}");
+    }
     let probes = found["probes"].as_array().context("probes")?;
     ensure!(!probes.is_empty(), "no probes");
     for probe in probes {

@@ -59,44 +59,79 @@ fn kill(case: &Case, times: u32) -> Result<Verdict> {
 /// Names the probes that shall fail, joined by commas.
 const REFUSE: &str = "VIGIE_REFUSE";
 
-/// Each probe made to fail in turn, but on the kernels of the short tests only the last ones, which
-/// are those of the backend: the agent still runs, `check` names the reason, and what the
-/// agent counts is right.
+/// Probes without which a backend is nothing.
+fn required(backend: &str) -> &'static [&'static str] {
+    match backend {
+        "socket-fentry" => &["inet_sendmsg", "inet_recvmsg"],
+        "socket-kprobe" => &["release_sock", "tcp_cleanup_rbuf", "inet_sendmsg", "inet_recvmsg"],
+        "socket-tracepoint" => &["sock_send_length", "sock_recv_length"],
+        _ => &["sys_exit"],
+    }
+}
+
+/// Each probe made to fail: those that a backend can do without in two halves, so that of two that stand
+/// in for each other one is left, and each that it cannot do without by itself. Short: all of the first
+/// kind at once. The agent still runs, `check` names each reason, and what the agent counts is right.
 pub(super) fn refused(case: &Case) -> Result<Verdict> {
     let (_, found, _) = agent::check(&case.options())?;
-    let probes: Vec<String> = probes(&found)
-        .filter(|probe| text(probe, "state") == "ok")
-        .map(|probe| text(probe, "name").to_owned())
-        .collect();
-    let first = probes.first().context("no probes")?;
-    let (_, found, _) = agent::check(&case.options().with(REFUSE, first))?;
-    if state(&found, first).is_none_or(|(state, _)| state == "ok") {
-        return Ok(Verdict::Skipped(format!("this vigie has no {REFUSE}")));
+    let mut names: Vec<&str> = Vec::new();
+    for probe in probes(&found).filter(|probe| text(probe, "state") == "ok") {
+        let name = text(probe, "name");
+        // Entry and return of one function are refused together.
+        if !names.contains(&name) {
+            names.push(name);
+        }
     }
+    let required = required(&case.backend);
+    ensure!(required.iter().all(|name| names.contains(name)), "of {required:?} only {names:?}");
+    names.retain(|name| !required.contains(name));
+    let halves: Vec<Vec<&str>> = if case.is_thorough() {
+        let half = |odd| names.iter().copied().skip(odd).step_by(2).collect();
+        vec![half(0), half(1)]
+    } else {
+        vec![names]
+    };
     let _server = Server::start()?;
     let mut client = Client::connect(PLAIN)?;
-    let skipped = probes.len().saturating_sub(case.size(100, 2) as usize);
-    for probe in probes.iter().skip(skipped) {
-        let options = case.options().with(REFUSE, probe);
-        let (code, found, errors) = agent::check(&options)?;
-        println!("{probe}: {code:?} {} {:?}", found["backend"], state(&found, probe));
-        if let Some((state, reason)) = state(&found, probe) {
-            ensure!(state != "ok" && !reason.is_empty(), "{probe}: {state}, {reason}");
-        }
-        ensure!(!found["backend"].is_null(), "no backend without {probe}: {errors}");
-        let report = watching(&options, || (0..20).try_for_each(|_| client.get("/asked")))
-            .with_context(|| format!("without {probe}"))?;
-        for kind in ["server", "client"] {
-            let got = counted(&report, kind, "GET /asked");
-            // Without it the first receive of a thread that waits since before the agent is not seen.
-            let least = if probe == "tcp_cleanup_rbuf" { 19 } else { 20 };
-            ensure!(
-                (least..=20).contains(&got),
-                "without {probe}: {got} of 20 {kind} requests counted"
-            );
+    for half in halves {
+        without(case, &half, &mut client)?;
+    }
+    if case.is_thorough() {
+        for name in required {
+            without(case, &[name], &mut client)?;
         }
     }
     Ok(Verdict::Passed)
+}
+
+/// What becomes of the agent without these probes.
+fn without(case: &Case, names: &[&str], client: &mut Client) -> Result<()> {
+    let options = case.options().with(REFUSE, &names.join(","));
+    let (code, found, errors) = agent::check(&options)?;
+    println!("without {names:?}: {code:?}, backend {}", found["backend"]);
+    for name in names {
+        if let Some((state, reason)) = state(&found, name) {
+            println!("  {name}: {state}, {reason}");
+            ensure!(state != "ok" && !reason.is_empty(), "{name}: {state}, {reason}");
+        }
+    }
+    let is_other = names.iter().any(|name| required(&case.backend).contains(name));
+    let backend = text(&found, "backend");
+    ensure!(!backend.is_empty(), "no backend without {names:?}: {errors}");
+    ensure!((backend != case.backend) == is_other, "backend {backend} without {names:?}");
+    let report = watching(&options, || (0..20).try_for_each(|_| client.get("/asked")))
+        .with_context(|| format!("without {names:?}"))?;
+    // Without this one the first receive of a thread that waits since before the agent is not seen.
+    let least = if !is_other && names.contains(&"tcp_cleanup_rbuf") { 19 } else { 20 };
+    for kind in ["server", "client"] {
+        let got = counted(&report, kind, "GET /asked");
+        ensure!(
+            (least..=20).contains(&got),
+            "without {names:?}: {got} of 20 {kind} requests counted; loss: {}",
+            report["loss"]
+        );
+    }
+    Ok(())
 }
 
 fn probes(found: &Value) -> impl Iterator<Item = &Value> {
