@@ -119,6 +119,13 @@ impl Live {
         self.discoverer.expire(now);
     }
 
+    /// When a process that runs began, in nanoseconds since boot; 0 where there is none.
+    #[cfg(test)]
+    pub(crate) fn start_of(&mut self, pid: u32) -> u64 {
+        let found = self.discoverer.scan();
+        found.iter().find(|found| found.key.pid == pid).map_or(0, |found| found.key.start_ns)
+    }
+
     fn decide(&mut self, key: ProcessKey, comm: &str) -> Option<Identified> {
         let hint = Hint { comm, ..Hint::default() };
         let process = self.discoverer.identify(key, &hint);
