@@ -8,7 +8,7 @@ use vigie_common::policy::ProcessPolicy;
 
 use crate::config::ServiceRule;
 use crate::discover::{Discoverer, Hint, Selection, Stats};
-use crate::event::{Event, Identity, MonoNs, Open, ProcessKey};
+use crate::event::{Address, Event, Identity, MonoNs, Open, ProcessKey};
 use crate::span::assemble::{Identified, Identify};
 use crate::span::{Process, Service};
 
@@ -23,8 +23,34 @@ pub struct Live {
     to_ignore: Vec<ProcessKey>,
     /// Processes that the kernel leaves alone already.
     ignored: HashSet<u32>,
-    /// Identities that were found, for a recording; `None` when nobody records.
-    found: Option<Vec<Identity>>,
+    /// Ports named by rules on which processes were seen to serve, and were looked at for it.
+    served: HashSet<(ProcessKey, u16)>,
+    /// Identities for a recording; `None` when nobody records.
+    found: Option<Found>,
+}
+
+/// Identities for a recording, each once.
+#[derive(Default)]
+struct Found {
+    /// Since the last look.
+    fresh: Vec<Identity>,
+    /// What was said last of each process.
+    said: HashMap<ProcessKey, Arc<Process>>,
+}
+
+impl Found {
+    /// `capacity`: most processes that are remembered; of one that was forgotten the same is said
+    /// once more.
+    fn say(&mut self, key: ProcessKey, process: &Arc<Process>, capacity: usize) {
+        if self.said.get(&key).is_some_and(|said| said == process) {
+            return;
+        }
+        if self.said.len() >= capacity {
+            self.said.clear();
+        }
+        self.said.insert(key, Arc::clone(process));
+        self.fresh.push(identity_of(key, process));
+    }
 }
 
 impl Live {
@@ -36,18 +62,19 @@ impl Live {
             capacity: capacity.max(1),
             to_ignore: Vec::new(),
             ignored: HashSet::new(),
+            served: HashSet::new(),
             found: None,
         }
     }
 
     /// Keeps identities for a recording from now on.
     pub fn keep_found(&mut self) {
-        self.found = Some(Vec::new());
+        self.found = Some(Found::default());
     }
 
     /// Identities found since the last call, where they are kept.
     pub fn take_found(&mut self) -> Vec<Identity> {
-        self.found.as_mut().map(std::mem::take).unwrap_or_default()
+        self.found.as_mut().map(|found| std::mem::take(&mut found.fresh)).unwrap_or_default()
     }
 
     /// What happened to processes so far.
@@ -73,6 +100,7 @@ impl Live {
     pub fn reconfigure(&mut self, services: &[ServiceRule], selection: Selection) -> Vec<u32> {
         self.discoverer.reconfigure(services, selection);
         self.decided.clear();
+        self.served.clear();
         let before = std::mem::take(&mut self.ignored);
         self.scan();
         before.into_iter().collect()
@@ -109,8 +137,25 @@ impl Live {
     }
 
     fn opened(&mut self, open: &Open) {
+        self.served_on(open);
         if !self.decided.contains_key(&open.process) {
             self.decide(open.process, &open.comm);
+        }
+    }
+
+    /// Rules may name a port that a process did not listen on yet when it was looked at: when its
+    /// first connection there comes, it is looked at again.
+    fn served_on(&mut self, open: &Open) {
+        let Address::Inet { port, .. } = open.local else { return };
+        if !self.discoverer.names_port(port) {
+            return;
+        }
+        if self.served.len() >= self.capacity {
+            // Those that still serve are looked at once more.
+            self.served.clear();
+        }
+        if self.served.insert((open.process, port)) && self.discoverer.look_again(open.process) {
+            self.decided.remove(&open.process);
         }
     }
 
@@ -119,12 +164,19 @@ impl Live {
         self.discoverer.expire(now);
     }
 
+    /// When a process that runs began, in nanoseconds since boot; 0 where there is none.
+    #[cfg(test)]
+    pub(crate) fn start_of(&mut self, pid: u32) -> u64 {
+        let found = self.discoverer.scan();
+        found.iter().find(|found| found.key.pid == pid).map_or(0, |found| found.key.start_ns)
+    }
+
     fn decide(&mut self, key: ProcessKey, comm: &str) -> Option<Identified> {
         let hint = Hint { comm, ..Hint::default() };
         let process = self.discoverer.identify(key, &hint);
         let decision = if self.discoverer.policy(key, &hint) == ProcessPolicy::Watch {
             if let Some(found) = &mut self.found {
-                found.push(identity_of(key, &process));
+                found.say(key, &process, self.capacity);
             }
             let routes = self.discoverer.route_set(key).map_or(0, |set| set + 1);
             Some(Identified { process, routes })
@@ -219,6 +271,7 @@ fn process_of(identity: &Identity) -> Process {
 mod tests {
     use super::*;
     use crate::config::{Rule, Watch};
+    use crate::event::ConnectionId;
 
     /// A program that runs until this is dropped. Not this process: that one is never watched.
     struct Program(std::process::Child);
@@ -270,6 +323,87 @@ mod tests {
         assert!(!cleared.contains(&pid));
         assert!(is_ignored(&mut live, pid));
         assert!(live.identify(key).is_none());
+    }
+
+    /// A program of its own that listens when it is told to, on a port that it says.
+    fn listener() -> (std::process::Child, u16) {
+        // A free port; nobody else takes it in the meantime but by bad luck.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let script = format!(
+            "import socket,sys\nsys.stdin.readline()\ns=socket.create_server(('127.0.0.1',{port}))\n\
+             print('listens',flush=True)\nsys.stdin.readline()"
+        );
+        let child = std::process::Command::new("python3")
+            .args(["-c", &script])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        (child, port)
+    }
+
+    #[test]
+    fn a_process_that_listens_later_gets_the_name_for_its_port() {
+        use std::io::{BufRead as _, Write as _};
+        let (child, port) = listener();
+        let mut program = Program(child);
+        let service = ServiceRule {
+            rule: Rule { port: Some(port), ..Rule::default() },
+            name: Some("by-port".to_owned()),
+            namespace: None,
+            routes: Vec::new(),
+        };
+        let everything = Selection::new(&Watch::default());
+        let mut live = Live::new(Discoverer::new(&[service], everything, 10_000), 10_000);
+        live.keep_found();
+        let process = program.key(&mut live);
+        let name =
+            |live: &mut Live| live.identify(process).unwrap().process.service.name.to_string();
+        let at = |port| Address::Inet { address: [127, 0, 0, 1].into(), port };
+        let open = |port: u16, connection: u64| {
+            Event::Open(Open {
+                connection: ConnectionId(connection),
+                time_ns: 0,
+                process,
+                comm: String::new(),
+                from_start: true,
+                network_namespace: 1,
+                local: at(port),
+                remote: at(40_000),
+            })
+        };
+        live.event(&open(40_001, 1));
+        let before = name(&mut live);
+        assert_ne!(before, "by-port");
+        program.0.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+        let mut said = String::new();
+        std::io::BufReader::new(program.0.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "listens\n");
+        live.event(&open(40_002, 2));
+        assert_eq!(name(&mut live), before);
+        live.event(&open(port, 3));
+        assert_eq!(name(&mut live), "by-port");
+        let inspected = live.stats().inspected;
+        live.event(&open(port, 4));
+        assert_eq!(live.stats().inspected, inspected, "it is looked at once");
+        let found: Vec<String> = live.take_found().into_iter().map(|found| found.service).collect();
+        assert_eq!(found, [before.as_str(), "by-port"]);
+    }
+
+    #[test]
+    fn a_recording_is_told_of_a_process_once() {
+        let program = Program::start();
+        let everything = Selection::new(&Watch::default());
+        // One decision is remembered: each makes room for the next.
+        let mut live = Live::new(Discoverer::new(&[], everything, 10_000), 2);
+        live.keep_found();
+        let key = program.key(&mut live);
+        for _ in 0..3 {
+            live.decided.clear();
+            assert!(live.identify(key).is_some());
+        }
+        assert_eq!(live.take_found().len(), 1);
+        assert_eq!(live.take_found(), []);
     }
 
     #[test]

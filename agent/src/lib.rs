@@ -11,6 +11,7 @@
 //! only one that knows a wire format. Everything between is plain, safe code that runs the same on
 //! recorded events.
 
+pub mod allocator;
 pub mod command;
 pub mod config;
 pub mod discover;

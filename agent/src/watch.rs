@@ -5,15 +5,15 @@
 
 mod lost;
 pub mod pause;
+mod rules;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::config::ServiceRule;
+use crate::discover;
 use crate::discover::host::Clock;
-use crate::discover::{self, Selection};
 use crate::event::stream::Writer;
 use crate::event::{Event, MonoNs, ProcessKey};
 use crate::governor::usage::Gauge;
@@ -27,9 +27,9 @@ use crate::probe::load::Skipped;
 use crate::probe::memory::MapMemory;
 use crate::probe::reader::Reader;
 use crate::probe::{Backend, Probes};
-use crate::span::route::Routes;
 use lost::{Found, Lost};
 use pause::{Pause, PauseError};
+pub use rules::Reload;
 
 /// Where a recording goes.
 pub type Recording = Writer<Box<dyn std::io::Write + Send>>;
@@ -79,16 +79,6 @@ pub struct Published {
     pub budget: State,
     /// What the maps take.
     pub maps: Vec<MapMemory>,
-}
-
-/// New rules for a running watch.
-pub struct Reload {
-    /// Names and routes of services.
-    pub services: Vec<ServiceRule>,
-    /// Which processes are watched.
-    pub selection: Selection,
-    /// Sets of routes.
-    pub routes: Vec<Routes>,
 }
 
 /// A running watch. Dropping it without [`Watch::stop`] leaves the thread to the end of the
@@ -333,27 +323,19 @@ impl Rounds {
     /// Takes over new rules, if there are any.
     fn take_over(&mut self) {
         let new = self.reload.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Reload { services, selection, routes }) = new {
-            self.pipeline.set_routes(routes);
-            for pid in self.identities.reconfigure(&services, selection) {
-                self.probes.control.clear_policy(pid);
-            }
-            self.apply_policies();
+        let Self { pipeline, identities, probes, .. } = self;
+        if let Some(new) = new {
+            rules::take_over(new, pipeline, identities, &mut probes.control);
         }
     }
 
     fn apply_policies(&mut self) {
-        for process in self.identities.take_ignored() {
-            if let Err(error) = self.probes.control.set_policy(process, false) {
-                // Its spans are dropped later all the same; only the copying is not saved.
-                tracing::debug!(pid = process.pid, %error, "the policy of a process was not set");
-            }
-        }
+        rules::apply(&mut self.identities, &mut self.probes.control);
     }
 
     /// Compares what vigie uses with what it may use.
     fn govern(&mut self) {
-        let (usage, elapsed) = self.gauge.look(self.meter.load());
+        let (usage, elapsed) = self.gauge.look(self.meter.load(), self.governor.state().budget);
         let change = self.governor.observe(usage, elapsed);
         self.meter.hurry(self.governor.is_near());
         let Some(Change { from, to }) = change else { return };

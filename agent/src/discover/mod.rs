@@ -165,6 +165,26 @@ impl Discoverer {
         self.table.identity(pid).is_some_and(|identity| identity.is_32_bit)
     }
 
+    /// Whether a rule of a service names a port. A process may listen on it only after it was looked
+    /// at.
+    pub fn names_port(&self, port: u16) -> bool {
+        self.services.iter().any(|service| service.rule.port == Some(port))
+    }
+
+    /// Looks at a process once more. One that is gone stays what it was. Returns whether it was
+    /// there.
+    pub fn look_again(&mut self, key: ProcessKey) -> bool {
+        let start = Start::Exact(key.start_ns);
+        let known = self.table.find(key.pid, start);
+        let pending = known.map(|entry| entry.pending.clone()).unwrap_or_default();
+        let looked_ns = Clock::monotonic_now();
+        let Some((identity, hides_environment)) = self.inspect(key, &pending) else { return false };
+        let entry = self.table.enter(key.pid, start);
+        (entry.identity, entry.looked_ns) = (Some(identity), looked_ns);
+        entry.hides_environment = hides_environment;
+        true
+    }
+
     /// A process became another program: what was known of it is no longer so. Returns whether
     /// anything was forgotten.
     ///

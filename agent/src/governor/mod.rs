@@ -80,6 +80,15 @@ pub struct Budget {
     pub return_after: Duration,
 }
 
+impl Budget {
+    /// Memory above this is not little.
+    fn calm_memory(self) -> u64 {
+        #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "saturates")]
+        let memory = (self.memory as f64 * CALM_MEMORY) as u64;
+        memory
+    }
+}
+
 /// What is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
@@ -95,9 +104,7 @@ impl Usage {
     }
 
     fn is_calm(self, budget: Budget) -> bool {
-        #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "saturates")]
-        let memory = (budget.memory as f64 * CALM_MEMORY) as u64;
-        self.cpu <= budget.cpu * CALM_CPU && self.memory <= memory
+        self.cpu <= budget.cpu * CALM_CPU && self.memory <= budget.calm_memory()
     }
 }
 

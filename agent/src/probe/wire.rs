@@ -1,6 +1,6 @@
 //! Bytes from the kernel into the types of `vigie_common`, and back.
 //!
-//! The only unsafe code of the agent: both sides are `repr(C)` plain integers of one build.
+//! Nearly the only unsafe code of the agent: both sides are `repr(C)` plain integers of one build.
 #![expect(unsafe_code, reason = "reading repr(C) records from the kernel's memory")]
 
 use std::borrow::Cow;

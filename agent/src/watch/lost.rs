@@ -1,7 +1,7 @@
 //! Counts of what was lost: from the kernel's tables into the pipeline.
 //!
-//! Nothing is looked at before the first record found no room. Then the tables are read every second
-//! or two, until everything that lost a record has ended and is counted.
+//! Nothing is looked at before the first record found no room or was not made. Then the tables are
+//! read every second or two, until everything that lost a record has ended and is counted.
 
 use vigie_common::counter::Counter;
 
@@ -14,11 +14,14 @@ use crate::probe::undelivered::{self, SILENT_NS};
 /// Time between two looks at all connections, in nanoseconds.
 const LOOK_EVERY_NS: u64 = 2_000_000_000;
 
+/// The losses that leave the counting of a call to the kernel.
+const OF_RECORDS: [Counter; 2] = [Counter::LostRingFull, Counter::LostShed];
+
 /// What is known of losses between two looks.
 #[derive(Debug, Default)]
 pub(super) struct Lost {
-    /// The kernel's counter at the last look.
-    ring_full: u64,
+    /// The kernel's counters of lost records at the last look.
+    records: u64,
     /// Something that lost a record is still to be counted.
     pending: bool,
     looked_ns: MonoNs,
@@ -46,10 +49,7 @@ impl Lost {
         now: MonoNs,
         is_drained: bool,
     ) -> Found {
-        let ring_full = counts.get(Counter::LostRingFull);
-        self.pending |= ring_full != self.ring_full;
-        self.ring_full = ring_full;
-        if !self.pending {
+        if !self.is_pending(counts) {
             return Found::default();
         }
         let mut found = Found::default();
@@ -67,6 +67,14 @@ impl Lost {
         found
     }
 
+    /// Whether something lost a record that is not counted yet, by what the kernel counted so far.
+    fn is_pending(&mut self, counts: &Counts) -> bool {
+        let records: u64 = OF_RECORDS.iter().map(|counter| counts.get(*counter)).sum();
+        self.pending |= records != self.records;
+        self.records = records;
+        self.pending
+    }
+
     /// The last look: nothing is written any more, and the rings are empty.
     pub(super) fn last_look(
         &mut self,
@@ -82,5 +90,23 @@ impl Lost {
         found.counts = silent.counts;
         found.counts.extend(probes.undeliveries.counts(now));
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_found_no_room_and_those_that_were_shed_are_looked_for() {
+        for reason in OF_RECORDS {
+            let mut lost = Lost::default();
+            assert!(!lost.is_pending(&Counts::of(&[(Counter::LostUserMemory, 3)])));
+            assert!(lost.is_pending(&Counts::of(&[(reason, 1)])), "{reason:?}");
+            assert!(lost.is_pending(&Counts::of(&[(reason, 1)])), "nobody has looked yet");
+            lost.pending = false;
+            assert!(!lost.is_pending(&Counts::of(&[(reason, 1)])));
+            assert!(lost.is_pending(&Counts::of(&[(reason, 2)])));
+        }
     }
 }

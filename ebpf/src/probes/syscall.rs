@@ -87,8 +87,22 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// Flags of a receive, by its third and fourth argument; 0 for other calls.
 #[inline(always)]
-fn ended(work: &mut Work, kind: u8, [fd, _, third, _]: [u64; 4], returned: i64) {
+fn receive_flags(kind: u8, third: u64, fourth: u64) -> u64 {
+    match kind {
+        kind::RECVFROM | kind::RECVMMSG => fourth,
+        kind::RECVMSG => third,
+        _ => 0,
+    }
+}
+
+#[inline(always)]
+fn ended(work: &mut Work, kind: u8, [fd, _, third, fourth]: [u64; 4], returned: i64) {
+    // A message of the error queue has no bytes, and is no end.
+    if skips(receive_flags(kind, third, fourth)) {
+        return;
+    }
     let asked = if kind <= kind::READV || kind == kind::RECVFROM { third } else { 1 };
     if returned == 0 && asked == 0 {
         return;
@@ -101,10 +115,11 @@ fn ended(work: &mut Work, kind: u8, [fd, _, third, _]: [u64; 4], returned: i64) 
 fn moved(work: &mut Work, kind: u8, [fd, second, third, fourth]: [u64; 4], returned: u64) {
     work.total = returned;
     work.source = source(kind, second, third);
+    if skips(receive_flags(kind, third, fourth)) {
+        return;
+    }
     match kind {
-        kind::RECVFROM | kind::RECVMMSG if skips(fourth) => return,
         kind::RECVFROM if fourth & MSG_TRUNC != 0 => work.source = Source::none(),
-        kind::RECVMSG if skips(third) => return,
         kind::SENDTO if fourth & MSG_OOB != 0 => return,
         _ => {}
     }

@@ -69,6 +69,9 @@ impl Stream {
             if left == 0 {
                 return Ok(());
             }
+            if self.take == Take::Splice {
+                return wire::drain(self.fd.as_fd(), left);
+            }
             if !self.fill()? {
                 bail!("the connection ended within a body");
             }

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::message::{Head, Stream};
 use crate::process;
-use crate::wire::{Give, Take};
+use crate::wire::{self, Give, Take};
 
 /// Ports by how the server on them reads and writes.
 pub(crate) const PLAIN: u16 = 7000;
@@ -22,13 +22,17 @@ pub(crate) const BYTES: u16 = 7002;
 pub(crate) const MESSAGES: u16 = 7003;
 pub(crate) const VECTORS: u16 = 7004;
 pub(crate) const SENDTO: u16 = 7005;
-const PORTS: [(u16, Give, Take); 6] = [
+pub(crate) const ZEROCOPY: u16 = 7007;
+pub(crate) const SPLICE: u16 = 7008;
+const PORTS: [(u16, Give, Take); 8] = [
     (PLAIN, Give::Write, Take::Read),
     (PEEK, Give::Write, Take::Peek),
     (BYTES, Give::Bytes, Take::Bytes),
     (MESSAGES, Give::Sendmsg, Take::Recvmsg),
     (VECTORS, Give::Writev, Take::Readv),
     (SENDTO, Give::Sendto, Take::Recvfrom),
+    (ZEROCOPY, Give::Zerocopy, Take::Read),
+    (SPLICE, Give::Write, Take::Splice),
 ];
 /// Over IPv6.
 pub(crate) const SIX: u16 = 7006;
@@ -189,6 +193,20 @@ fn answer(stream: &Stream, head: &Head) -> Result<bool> {
             while left > 0 {
                 let sent = rustix::fs::sendfile(stream.fd.as_fd(), &file, Some(&mut at), left);
                 left -= sent.context("sendfile")?;
+            }
+        }
+        "splice" => {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {FILE}\r\n\r\n");
+            stream.send(head.as_bytes())?;
+            let file = File::open("/tmp/server.file").context("opening a file")?;
+            let (reader, writer) = rustix::pipe::pipe().context("a pipe")?;
+            let mut left = FILE;
+            while left > 0 {
+                let mut inside = wire::splice(file.as_fd(), writer.as_fd(), left)?;
+                left -= inside;
+                while inside > 0 {
+                    inside -= wire::splice(reader.as_fd(), stream.fd.as_fd(), inside)?;
+                }
             }
         }
         code => {

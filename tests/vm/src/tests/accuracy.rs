@@ -92,8 +92,9 @@ impl Row {
     }
 }
 
-fn table() -> Vec<Row> {
-    vec![
+/// Rows that a backend sees: splice out of a unix socket passes no function that is hooked.
+fn table(case: &Case) -> Vec<Row> {
+    let mut rows = vec![
         Row::new("kept"),
         Row::new("fresh").fresh(),
         Row::new("pipeline").pipelined(10).times(100),
@@ -110,6 +111,13 @@ fn table() -> Vec<Row> {
         Row::new("split").gets("split", 200),
         Row::new("large").gets("large", 200).times(3),
         Row::new("file").gets("sendfile", 200),
+        Row::new("splice").gets("splice", 200),
+        Row::new("splice-taken").calls(Give::Write, Take::Splice).gets("large", 200).times(3),
+        Row::new("splice-both").calls(Give::Write, Take::Splice).gets("splice", 200),
+        Row::new("splice-body")
+            .to(To::Port(server::SPLICE))
+            .asks("POST", Body::Length(200_000))
+            .times(3),
         Row::new("until-close").gets("until-close", 200).fresh(),
         Row::new("no-content").gets("204", 204),
         Row::new("not-modified").gets("304", 304),
@@ -118,6 +126,12 @@ fn table() -> Vec<Row> {
         Row::new("vectors").to(To::Port(server::VECTORS)).calls(Give::Writev, Take::Readv),
         Row::new("messages").to(To::Port(server::MESSAGES)).calls(Give::Sendmsg, Take::Recvmsg),
         Row::new("send-to").to(To::Port(server::SENDTO)).calls(Give::Sendto, Take::Recvfrom),
+        Row::new("zerocopy").to(To::Port(server::ZEROCOPY)).calls(Give::Zerocopy, Take::Recvmsg),
+        Row::new("zerocopy-large").to(To::Port(server::ZEROCOPY)).gets("large", 200).times(3),
+        Row::new("zerocopy-post")
+            .calls(Give::Zerocopy, Take::Read)
+            .asks("POST", Body::Length(200_000)),
+        Row::new("zerocopy-pipeline").calls(Give::Zerocopy, Take::Read).pipelined(10).times(20),
         Row::new("peeked").to(To::Port(server::PEEK)).calls(Give::Write, Take::Peek),
         Row::new("peeked-pipeline").to(To::Port(server::PEEK)).pipelined(10).times(20),
         Row::new("bytes-server").to(To::Port(server::BYTES)).times(3),
@@ -127,14 +141,20 @@ fn table() -> Vec<Row> {
         Row::new("unix-fresh").to(To::Unix).fresh(),
         Row::new("unix-vectors").to(To::Unix).calls(Give::Writev, Take::Readv),
         Row::new("unix-peeked").to(To::Unix).calls(Give::Sendmsg, Take::Peek),
+        Row::new("unix-splice").to(To::Unix).gets("splice", 200).times(3),
         Row::new("unix-file").to(To::Unix).gets("sendfile", 200).times(3),
-    ]
+    ];
+    if case.backend == "syscall" {
+        let taken = Row::new("unix-splice-taken").to(To::Unix).calls(Give::Write, Take::Splice);
+        rows.push(taken.gets("large", 200).times(3));
+    }
+    rows
 }
 
 /// All rows under one agent.
 pub(super) fn rows(case: &Case) -> Result<Verdict> {
     let server = Server::start()?;
-    let rows = table();
+    let rows = table(case);
     let agent = Agent::profile_with_spans(&case.options())?;
     for row in &rows {
         send(row).with_context(|| format!("row {}", row.name))?;
