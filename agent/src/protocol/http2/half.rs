@@ -133,6 +133,15 @@ impl Half {
             && self.start.exit_ns == 0
     }
 
+    /// The bytes before were not seen, but with these a frame begins, if they look like one.
+    pub(super) fn start_here(&mut self, bytes: &[u8]) {
+        let header = bytes.first_chunk().map(|bytes| Frame::parse(*bytes));
+        if header.is_some_and(|frame| frame.is_plausible(None, None)) {
+            self.start_midway();
+            self.next_header();
+        }
+    }
+
     /// Why it is not known where frames begin, if so.
     pub(super) fn lost(&self) -> Option<Flags> {
         match &self.state {

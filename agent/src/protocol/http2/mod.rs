@@ -74,6 +74,8 @@ pub struct Http2 {
     midway: bool,
     /// Whether the role is a guess.
     guessed: bool,
+    /// Whether a byte has come.
+    begun: bool,
     requests: Half,
     responses: Half,
     streams: Streams,
@@ -92,6 +94,7 @@ impl Http2 {
             role,
             midway: matches!(begin, Begin::Midway),
             guessed: matches!(begin, Begin::Midway),
+            begun: false,
             requests: Half::new(limits.head_bytes),
             responses: Half::new(limits.head_bytes),
             streams: Streams::new(limits.in_flight),
@@ -133,6 +136,10 @@ impl Http2 {
     }
 
     fn bytes(&mut self, direction: Direction, bytes: &[u8], at: &At, sink: &mut impl Sink) {
+        if !std::mem::replace(&mut self.begun, true) && self.midway {
+            // The kernel recognised the connection by these bytes.
+            self.half(self.asks(direction)).start_here(bytes);
+        }
         let mut rest = bytes;
         let mut fresh = at.segment_start;
         while !rest.is_empty() {
