@@ -5,6 +5,7 @@ use std::env;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
@@ -19,6 +20,8 @@ pub enum Need {
     Program(&'static str),
     /// The OTLP receiver that `cargo xtask setup` installs.
     Rotel,
+    /// gRPC for Python, which `cargo xtask setup` installs.
+    Grpcio,
 }
 
 /// Whether something is missing. Says so, and notes `NAME: REASON` in the file that
@@ -49,6 +52,9 @@ fn reason(need: Need) -> Result<Option<String>> {
         Need::Agent if agent()?.is_none() => Some("no vigie, build it or set VIGIE_BIN".to_owned()),
         Need::Program(program) if find(program).is_none() => Some(format!("no {program}")),
         Need::Rotel if rotel().is_none() => Some("no rotel, run cargo xtask setup".to_owned()),
+        Need::Grpcio if grpc_python().is_none() => {
+            Some("no grpcio, run cargo xtask setup".to_owned())
+        }
         _ => None,
     })
 }
@@ -76,11 +82,25 @@ pub fn agent() -> Result<Option<PathBuf>> {
     Ok(built.into_iter().find(|path| path.is_file()))
 }
 
-/// The OTLP receiver.
-pub fn rotel() -> Option<PathBuf> {
+/// The Python environment that `cargo xtask setup` has made.
+fn environment() -> PathBuf {
     let setup =
         env::var_os("VIGIE_SETUP").map_or_else(|| workspace().join("target/setup"), PathBuf::from);
-    Some(setup.join("venv/bin/rotel")).filter(|path| path.is_file())
+    setup.join("venv")
+}
+
+/// The OTLP receiver.
+pub fn rotel() -> Option<PathBuf> {
+    Some(environment().join("bin/rotel")).filter(|path| path.is_file())
+}
+
+/// A Python that has grpcio.
+pub fn grpc_python() -> Option<Command> {
+    let python = environment().join("bin/python");
+    let mut check = Command::new(&python);
+    check.args(["-c", "import grpc"]).stderr(Stdio::null());
+    let has_it = check.status().is_ok_and(|status| status.success());
+    has_it.then(|| Command::new(python))
 }
 
 /// An executable on the path, or where Debian keeps servers.
