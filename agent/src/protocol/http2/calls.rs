@@ -46,8 +46,12 @@ impl Http2 {
             Item::GoAway { .. } => {}
             Item::MaxFrame(length) => self.half(!asks).allow(length),
             Item::Problem(problem) => self.problem(problem, at.exit_ns, sink),
-            Item::Preface => self.responses.renew(),
+            Item::Preface => {
+                self.role_is_known = true;
+                self.responses.renew();
+            }
             Item::NoPreface => {
+                self.role_is_known = false;
                 self.requests.start_midway();
                 if self.responses.is_untouched() {
                     self.responses.start_midway();
@@ -76,6 +80,7 @@ impl Http2 {
             None if headers.whole => self.malformed = 0,
             None => {}
         }
+        let asks = self.direction(asks, &headers);
         // Promised responses are no answers to a request.
         if self.is_over() || headers.promised || headers.stream.is_multiple_of(2) {
             return;
@@ -86,6 +91,24 @@ impl Http2 {
             self.resets = 0;
             self.response(headers, at, sink);
         }
+    }
+
+    /// Whether these are a request's, after all: their fields know better than the kernel.
+    fn direction(&mut self, asks: bool, headers: &Headers) -> bool {
+        let fields = &headers.fields;
+        let says = match (fields.asks, fields.status.is_some()) {
+            (true, false) => true,
+            (false, true) => false,
+            _ => return asks,
+        };
+        if self.role_is_known || headers.promised {
+            return asks;
+        }
+        self.role_is_known = true;
+        if says != asks {
+            self.turn_round();
+        }
+        says
     }
 
     fn request(&mut self, headers: Headers, at: &At, sink: &mut impl Sink) {

@@ -12,6 +12,8 @@
 //! - Where header blocks went by unseen, fields that refer to them are not known ([`hpack`]). What is
 //!   not known is left out, and the span has the flag that says why: `mid_stream` on a connection that
 //!   is older than vigie, `lossy` after a loss, `truncated` after too large a block.
+//! - On an older connection the heads themselves tell which direction is that of the requests; the
+//!   kernel may have taken a response for one.
 //! - Streams are matched by their numbers, so nothing that is missing can mix them up. A response
 //!   whose request was before vigie is no exchange.
 //! - A stream whose end may have gone by unseen is reported, without a duration, once nothing was
@@ -70,6 +72,9 @@ pub enum Begin {
 #[derive(Debug)]
 pub struct Http2 {
     role: Role,
+    /// Whether the role is certain: on an older connection the kernel may take a response for a
+    /// request.
+    role_is_known: bool,
     requests: Half,
     responses: Half,
     streams: Streams,
@@ -86,6 +91,7 @@ impl Http2 {
     pub fn new(role: Role, limits: Limits, begin: Begin) -> Self {
         let mut parser = Self {
             role,
+            role_is_known: !matches!(begin, Begin::Midway),
             requests: Half::new(limits.head_bytes),
             responses: Half::new(limits.head_bytes),
             streams: Streams::new(limits.in_flight),
@@ -111,9 +117,21 @@ impl Http2 {
     pub fn piece(&mut self, direction: Direction, piece: Piece<'_>, at: &At, sink: &mut impl Sink) {
         let asks = direction == self.role.request_direction();
         match piece {
-            Piece::Bytes(bytes) => self.bytes(asks, bytes, at, sink),
+            Piece::Bytes(bytes) => self.bytes(direction, bytes, at, sink),
             Piece::Skipped(count) => self.gap(asks, Some(count), Flags::TRUNCATED, at, sink),
             Piece::Lost(count) => self.gap(asks, count, Flags::LOSSY, at, sink),
+        }
+    }
+
+    /// What was taken for requests are responses. No stream is open yet: nothing looked like one.
+    fn turn_round(&mut self) {
+        self.role = match self.role {
+            Role::Server => Role::Client,
+            Role::Client => Role::Server,
+        };
+        std::mem::swap(&mut self.requests, &mut self.responses);
+        if self.responses.is_untouched() {
+            self.responses.start_midway();
         }
     }
 
@@ -121,10 +139,12 @@ impl Http2 {
         if asks { &mut self.requests } else { &mut self.responses }
     }
 
-    fn bytes(&mut self, asks: bool, bytes: &[u8], at: &At, sink: &mut impl Sink) {
+    fn bytes(&mut self, direction: Direction, bytes: &[u8], at: &At, sink: &mut impl Sink) {
         let mut rest = bytes;
         let mut fresh = at.segment_start;
         while !rest.is_empty() {
+            // A head may tell that it is the other way round.
+            let asks = direction == self.role.request_direction();
             let highest = self.highest;
             let half = self.half(asks);
             if half.is_over() {
