@@ -1,5 +1,7 @@
 //! HTTP/2 in clear text: what clients say of their requests is what vigie says of both ends.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -176,24 +178,7 @@ fn by_upgrade() -> Result<()> {
     let site = Site::start()?;
     let front = http::free_address()?;
     let folder = tempfile::tempdir()?;
-    let config = folder.path().join("nghttpx.conf");
-    std::fs::write(
-        &config,
-        format!(
-            "frontend=127.0.0.1,{};no-tls\nbackend=127.0.0.1,{}\nworkers=1\nno-ocsp=yes\n",
-            front.port(),
-            site.nginx.port()
-        ),
-    )?;
-    let mut proxy = Process::start(
-        Command::new(needs::find("nghttpx").context("no nghttpx")?)
-            .arg(format!("--conf={}", config.display()))
-            .arg("--single-process"),
-    )?;
-    until("nghttpx accepts", LIMIT, || {
-        ensure!(proxy.is_running()?, "nghttpx ended{}", proxy.said());
-        Ok(http::accepts(front))
-    })?;
+    let proxy = proxy(folder.path(), front, &format!("127.0.0.1,{}", site.nginx.port()))?;
     let agent = start_agent()?;
     let paths: Vec<String> = (0..10).map(|number| format!("/ok/upgraded/{number}")).collect();
     let nghttp = ask("nghttp", &["--null-out", "--upgrade"], front.port(), &paths)?;
@@ -212,4 +197,80 @@ fn by_upgrade() -> Result<()> {
         ensure!(new >= paths.len() - 1, "{who}: only {new} of 10 are HTTP/2");
     }
     Ok(())
+}
+
+/// Two hops: to nghttpx by prior knowledge and by upgrade, from there to nghttpd. Large bodies, too.
+#[test]
+fn through_a_proxy() -> Result<()> {
+    if missing("http2: proxy", &[&NEEDS[..], &[Need::Program("nghttpd")]].concat())? {
+        return Ok(());
+    }
+    let files = tempfile::tempdir()?;
+    std::fs::write(files.path().join("small"), "x".repeat(600))?;
+    std::fs::write(files.path().join("large"), vec![b'l'; 10_000_000])?;
+    let (front, back) = (http::free_address()?, http::free_address()?);
+    let mut server = Command::new(needs::find("nghttpd").context("no nghttpd")?);
+    server.args(["--no-tls", "--address=127.0.0.1", "-d"]).arg(files.path());
+    let server = serve(server.arg(back.port().to_string()), back)?;
+    let proxy = proxy(files.path(), front, &format!("127.0.0.1,{};;proto=h2", back.port()))?;
+    let agent = start_agent()?;
+    let paths = ["/small?token=secret", "/missing", "/large"];
+    for path in paths {
+        curl("--http2-prior-knowledge", front.port(), path)?;
+        let path = [path.to_owned()];
+        ask("nghttp", &["--null-out"], front.port(), &path)?;
+        ask("nghttp", &["--null-out", "--upgrade"], front.port(), &path)?;
+    }
+    let ends = [
+        (Kind::Server, front.port()),
+        (Kind::Client, front.port()),
+        (Kind::Server, back.port()),
+        (Kind::Client, back.port()),
+    ];
+    let port = |span: &Span| match span.kind {
+        Kind::Server => span.local.port,
+        _ => span.peer.port,
+    };
+    agent.settle(ends.len() * 3 * paths.len(), |span| {
+        ends.iter().any(|(kind, of)| span.kind == *kind && port(span) == Some(*of))
+    });
+    let spans = agent.stop()?.spans;
+    drop((server, proxy));
+    let expected: Tally =
+        [("/small 200 600", 3), ("/missing 404 -", 3), ("/large 200 10000000", 3)]
+            .into_iter()
+            .collect();
+    for (kind, of) in ends {
+        let mut seen = Tally::default();
+        for span in spans.iter().filter(|span| span.kind == kind && port(span) == Some(of)) {
+            let code = span.code().unwrap_or(0);
+            let size = span.attributes.get("http.response.body.size").filter(|_| code == 200);
+            let size = size.map_or_else(|| "-".to_owned(), ToString::to_string);
+            seen.add(format!("{} {code} {size}", span.path()), 1);
+            ensure!(span.flags.is_empty(), "{} has flags {:?}", request(span), span.flags);
+        }
+        expected.compare(&format!("{kind:?} at {of}"), &seen)?;
+    }
+    Ok(())
+}
+
+/// nghttpx between `front` and `back`.
+fn proxy(folder: &Path, front: SocketAddr, back: &str) -> Result<Process> {
+    let config = folder.join("nghttpx.conf");
+    let front_end = format!("127.0.0.1,{};no-tls", front.port());
+    let text = format!("frontend={front_end}\nbackend={back}\nworkers=1\nno-ocsp=yes\n");
+    std::fs::write(&config, text)?;
+    let mut command = Command::new(needs::find("nghttpx").context("no nghttpx")?);
+    command.arg(format!("--conf={}", config.display())).arg("--single-process");
+    serve(&mut command, front)
+}
+
+/// Starts a server and waits until it accepts.
+fn serve(command: &mut Command, address: SocketAddr) -> Result<Process> {
+    let mut server = Process::start(command)?;
+    until("the server accepts", LIMIT, || {
+        ensure!(server.is_running()?, "the server ended{}", server.said());
+        Ok(http::accepts(address))
+    })?;
+    Ok(server)
 }

@@ -46,7 +46,10 @@ impl Http2 {
             Item::GoAway { .. } => {}
             Item::MaxFrame(length) => self.half(!asks).allow(length),
             Item::Problem(problem) => self.problem(problem, at.exit_ns, sink),
-            Item::Preface => self.responses.renew(),
+            Item::Preface => {
+                self.guessed = false;
+                self.responses.renew();
+            }
             // The responses of such a connection were taken for lost from the start.
             Item::NoPreface if self.midway => self.half(asks).start_midway(),
             Item::NoPreface => {

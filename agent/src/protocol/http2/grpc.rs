@@ -64,6 +64,11 @@ impl Messages {
         !self.lost && self.count > 0
     }
 
+    /// Whether there are some, each as long as it says, and nothing else.
+    pub(super) fn are_whole(&self) -> bool {
+        self.has_begun() && self.have == 0 && self.left == 0
+    }
+
     /// Messages so far, where they could all be told apart.
     pub(super) fn count(&self) -> Option<u64> {
         (!self.lost).then_some(self.count)
@@ -118,6 +123,7 @@ mod tests {
             let mut messages = Messages::default();
             bytes.chunks(size).for_each(|bytes| messages.read(bytes));
             assert_eq!(messages.count(), Some(4), "{size}");
+            assert!(messages.are_whole());
         }
     }
 

@@ -12,6 +12,8 @@
 //! - Where header blocks went by unseen, fields that refer to them are not known ([`hpack`]). What is
 //!   not known is left out, and the span has the flag that says why: `mid_stream` on a connection that
 //!   is older than vigie, `lossy` after a loss, `truncated` after too large a block.
+//! - On an older connection the heads themselves tell which direction is that of the requests; the
+//!   kernel can only guess.
 //! - Streams are matched by their numbers, so nothing that is missing can mix them up. A response
 //!   whose request was before vigie is no exchange.
 //! - A stream whose end may have gone by unseen is reported, without a duration, once nothing was

@@ -78,7 +78,10 @@ pub(super) struct Stream {
     context: Option<TraceContext>,
     timeout_ns: Option<u64>,
     encoding: Option<Box<str>>,
-    is_grpc: bool,
+    /// Why fields of the request are not known, if so.
+    unknown: Option<Flags>,
+    content: Content,
+    trailers: bool,
     pub(super) request: Side,
     pub(super) response: Side,
     status: Option<u16>,
@@ -112,7 +115,9 @@ impl Stream {
             context: None,
             timeout_ns: None,
             encoding: None,
-            is_grpc: false,
+            unknown: None,
+            content: Content::Untold,
+            trailers: false,
             request: Side::new(),
             response: Side::new(),
             status: None,
@@ -168,6 +173,7 @@ impl Stream {
         self.user_agent = fields.user_agent;
         self.context = fields.context;
         self.timeout_ns = fields.timeout_ns;
+        self.unknown = fields.unknown;
         self.encoding = fields.encoding;
     }
 
@@ -180,6 +186,7 @@ impl Stream {
         } else if is_first {
             self.answer = Answer::Known;
         }
+        self.trailers |= !is_first;
         if is_first {
             self.status = fields.status;
             if fields.status.is_some() {
@@ -189,7 +196,7 @@ impl Stream {
             }
         }
         if fields.grpc_status.is_some() {
-            self.is_grpc = true;
+            self.content = Content::Grpc;
             self.grpc_status = fields.grpc_status;
         }
     }
@@ -203,7 +210,9 @@ impl Stream {
 
     /// What heads and trailers of both directions have in common.
     pub(super) fn take_common(&mut self, fields: &Fields) {
-        self.is_grpc |= fields.content == Content::Grpc;
+        if self.content != Content::Grpc && fields.content != Content::Untold {
+            self.content = fields.content;
+        }
         if let Some(why) = fields.unknown {
             self.flags.set(why);
         }
@@ -257,11 +266,33 @@ impl Stream {
             context: self.context,
             flags: self.flags,
             undelivered: false,
-            call: if self.is_grpc {
+            call: if self.is_grpc(ended) {
                 Call::Grpc(Box::new(self.into_grpc(ended, error, end_ns)))
             } else {
                 Call::Http(self.into_http(error))
             },
+        }
+    }
+
+    /// By what was told or, where `content-type` is among the fields that are not known, by what no
+    /// other protocol does: POST, 200 with trailers, and in both directions nothing but messages,
+    /// each with its length.
+    fn is_grpc(&self, ended: Ended) -> bool {
+        let is_framed = || {
+            matches!(ended, Ended::Whole)
+                && self.unknown.is_some()
+                && self.answer == Answer::Unknown
+                && self.trailers
+                && self.status == Some(200)
+                && matches!(self.method, Some(Method::Known("POST")))
+                && self.request.ended
+                && self.request.messages.are_whole()
+                && self.response.messages.are_whole()
+        };
+        match self.content {
+            Content::Grpc => true,
+            Content::Other => false,
+            Content::Untold => is_framed(),
         }
     }
 

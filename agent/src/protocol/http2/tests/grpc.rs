@@ -144,3 +144,33 @@ fn what_is_kept_of_a_call() {
     // Written from 40 on; the first message was read by call 6, which returned at 65.
     assert_eq!(call.first_message_ns, Some(25));
 }
+
+#[test]
+fn calls_with_unknown_fields_are_known_by_their_shape() {
+    // POST, http, and what only the peers know; the same in head and trailers of the response.
+    let ask = |stream, body: &[u8]| {
+        let head = frame(HEADERS, WHOLE, stream, &[0x83, 0x86, 0xbe, 0xbf, 0xc0]);
+        Step::Ask([head, frame(DATA, END, stream, body)].concat())
+    };
+    let answer = |stream, body: &[u8]| {
+        let head = frame(HEADERS, WHOLE, stream, &[0x88, 0xbe]);
+        let trailers = frame(HEADERS, WHOLE | END, stream, &[0xbf]);
+        Step::Answer([head, frame(DATA, 0, stream, body), trailers].concat())
+    };
+    check_older(
+        &[
+            ask(101, &message(10)),
+            answer(101, &[message(3), message(0)].concat()),
+            ask(103, b"{\"some\": \"JSON\"}"),
+            answer(103, &message(7)),
+            ask(105, &message(10)),
+            answer(105, &message(10)[..12]),
+        ],
+        &[
+            "grpc  - 1:2 1/2/2 mid_stream",
+            "POST  200 16:12 3/4/4 mid_stream",
+            "POST  200 15:12 5/6/6 mid_stream",
+        ],
+        &[],
+    );
+}

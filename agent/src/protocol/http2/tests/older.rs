@@ -83,6 +83,30 @@ fn frames_are_followed_where_calls_do_not_hold_them_whole() {
 }
 
 #[test]
+fn heads_tell_who_asks() {
+    // What the server wrote first was taken for a request, and the server for a client.
+    let mut parser = Http2::new(Role::Client, Limits::default(), Begin::Midway);
+    let mut seen = Seen { timed: true, ..Seen::default() };
+    let steps = [
+        Step::Ask([answer(5, 3), answer(7, 3)].concat()),
+        Step::Answer([ask(9, "/a"), ask(11, "/b")].concat()),
+        Step::Ask([answer(9, 1), answer(11, 2)].concat()),
+    ];
+    let (reads, writes) = (Direction::Received, Direction::Sent);
+    for (number, step) in (1..).zip(&steps) {
+        let (direction, bytes) = match step {
+            Step::Ask(bytes) => (writes, bytes),
+            Step::Answer(bytes) => (reads, bytes),
+            _ => continue,
+        };
+        parser.piece(direction, Piece::Bytes(bytes), &at(number), &mut seen);
+    }
+    assert_eq!(parser.role, Role::Server);
+    assert_eq!(seen.exchanges, ["GET /a 200 0:1 2/3/3", "GET /b 200 0:2 2/3/3"]);
+    assert_eq!(seen.problems, ["response_without_request"; 2]);
+}
+
+#[test]
 fn begun_at_any_call_every_later_stream_is_counted() {
     let mut random = Random(99);
     let (mut named, mut all) = (0, 0);
