@@ -184,7 +184,11 @@ fn begin(half: &mut Half, work: &mut Work, fresh: u64) {
 #[inline(always)]
 fn found(half: &mut Half, work: &Work) {
     vigie_first_bytes(work.slot);
-    if work.first_length == 8 && vigie_classify(work.first, 8) == FRAME && fits(work, work.first, 0)
+    let Head { length, kind, flags } = head(work.first);
+    let is_data = kind == DATA && flags & !9 == 0 && length > 0;
+    if work.first_length == 8
+        && (is_data || vigie_classify(work.first, 8) == FRAME)
+        && fits(work, work.first, 0)
     {
         half.budget = 0;
         half.pending_length = 0;
