@@ -19,6 +19,7 @@ use crate::{
     exchange,
     maps::{RING0, RING1, RING2, RING3, count},
     params::setting,
+    word::clamp,
     work::{Work, work},
 };
 
@@ -84,10 +85,16 @@ struct Sized<const N: usize> {
 pub extern "C" fn vigie_emit(slot: u64, source: u64, length: u64) -> u64 {
     let Some(work) = work(slot) else { return 0 };
     let length = length as u32;
-    let there_was_room = if length <= 64 {
+    let there_was_room = if length == 0 {
+        sized::<0>(work, source, length)
+    } else if length <= 64 {
         sized::<64>(work, source, length)
+    } else if length <= 128 {
+        sized::<128>(work, source, length)
     } else if length <= 256 {
         sized::<256>(work, source, length)
+    } else if length <= 512 {
+        sized::<512>(work, source, length)
     } else if length <= 1024 {
         sized::<1024>(work, source, length)
     } else {
@@ -154,24 +161,6 @@ pub extern "C" fn vigie_gather(slot: u64) -> u64 {
     1
 }
 
-/// At most `N`, by instructions that the compiler cannot fold into an earlier comparison: the
-/// verifier does not connect that one with this register.
-#[inline(always)]
-pub(crate) fn clamp<const N: usize>(length: u32) -> u32 {
-    let mut clamped = u64::from(length);
-    // SAFETY: changes only the register that it names.
-    unsafe {
-        core::arch::asm!(
-            "if {0} <= {1} goto +1",
-            "{0} = {1}",
-            inout(reg) clamped,
-            const N,
-            options(pure, nomem, nostack)
-        );
-    }
-    clamped as u32
-}
-
 /// Notes the first bytes of a call, which begin the payload of its first record. A status line in
 /// the middle of a turn begins the next exchange.
 #[inline(always)]
@@ -200,7 +189,7 @@ fn sized<const N: usize>(work: &mut Work, source: u64, length: u32) -> bool {
         return false;
     }
     let record = record.cast::<Sized<N>>();
-    if length > 0 {
+    if N > 0 {
         let length = clamp::<N>(length);
         // SAFETY: the helper writes at most `N` bytes into the payload of the reserved record.
         let result = unsafe {

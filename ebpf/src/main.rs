@@ -13,7 +13,8 @@
 //! - [`segment`]: the user memory that a call read or wrote; [`first`]: what it begins with
 //! - [`exchange`]: where requests and responses begin, and counting those that lost records
 //! - [`emit`]: records into the rings
-//! - [`kernel`], [`maps`], [`params`]: reading the kernel, the maps, the read-only global
+//! - [`kernel`], [`maps`], [`params`], [`word`]: reading the kernel, the maps, the read-only global,
+//!   what the language lacks
 #![no_std]
 #![no_main]
 // Inline assembly for BPF is not stable yet; set-up already lets the stable compiler use `-Z`.
@@ -33,6 +34,7 @@ mod probes;
 mod process;
 mod segment;
 mod socket;
+mod word;
 mod work;
 
 #[cfg(not(test))]

@@ -61,24 +61,6 @@ pub(crate) fn count(counter: Counter, amount: u64) {
     }
 }
 
-/// Adds to a word in one instruction, as others write to it, too: other CPUs, or a thread that comes in
-/// between on this one. `core`'s atomics for this target have loads and stores only.
-///
-/// # Safety
-/// `word` must be valid for writes.
-#[inline(always)]
-pub(crate) unsafe fn add(word: *mut u64, amount: u64) {
-    // SAFETY: changes only what `word` points to.
-    unsafe {
-        core::arch::asm!(
-            "lock *(u64 *)({0} + 0) += {1}",
-            in(reg) word,
-            in(reg) amount,
-            options(nostack)
-        );
-    }
-}
-
 /// What was met that needs hooks of its own, bits of [`vigie_common::policy::needs`].
 #[map]
 pub(crate) static NEEDS: Array<u32> = Array::with_max_entries(1, 0);

@@ -22,6 +22,7 @@ use crate::{
     maps::{HINTS, TUNING, count, need},
     params::setting,
     probes,
+    word::zero,
     work::{Caller, Source, Work, vigie_entry, vigie_pieces, work},
 };
 
@@ -47,6 +48,9 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     }
     if matches!(direction, Direction::Received) && !connection::catch_up(connection, sock, total) {
         return 0;
+    }
+    if work.source.entries == 1 && vigie_entry(slot, 0) != 0 && work.vector[1] >= total {
+        work.source = Source::buffer(work.vector[0]);
     }
     let mark = direction as u8 + 1;
     let turn = connection.last_direction != mark;
@@ -115,7 +119,9 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
             carry(work, half);
         }
         let before = work.budget;
-        vigie_copy(slot);
+        if !whole(work) {
+            vigie_copy(slot);
+        }
         half.budget = half.budget.saturating_sub(before.wrapping_sub(work.budget) as u32);
     }
     connection.lost += work.failed as u32;
@@ -150,6 +156,29 @@ fn prepare(work: &mut Work, connection: &Connection, direction: Direction, turn:
     header.goroutine = 0;
 }
 
+/// Copies a call whose bytes fit into one record and are in one buffer, or cannot be read: most calls
+/// are such. Returns whether this is one.
+#[inline(always)]
+fn whole(work: &mut Work) -> bool {
+    let total = work.total;
+    let copied = match work.source.entries {
+        Source::BUFFER if total <= work.budget && total <= MAX_PAYLOAD as u64 => total,
+        Source::NONE => 0,
+        _ => return false,
+    };
+    work.header.length = total.min(u64::from(u32::MAX)) as u32;
+    work.header.head = copied as u32;
+    work.header.flags |= data_flags::LAST_SLICE;
+    if copied == 0 {
+        count(Counter::BytesUnread, total);
+    }
+    work.budget -= copied;
+    if emit::vigie_emit(work.slot, work.source.address, copied) == 0 {
+        work.failed += 1;
+    }
+    true
+}
+
 /// Copies the bytes of one call as [`Work`] describes it.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -168,9 +197,9 @@ pub extern "C" fn vigie_copy(slot: u64) -> u64 {
         gathered(work);
         return 0;
     }
-    work.skipped = 0;
-    work.skipped_end = 0;
-    work.skipped_last = 0;
+    work.skipped = zero();
+    work.skipped_end = zero();
+    work.skipped_last = zero();
     let mut round = 0;
     while round < MAX_ROUNDS && vigie_round(slot) != 0 {
         round += 1;

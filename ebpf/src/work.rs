@@ -9,7 +9,8 @@ use crate::{
     connection::Connection,
     emit,
     kernel::{read, read_user},
-    maps::{WORK, add, count},
+    maps::{WORK, count},
+    word::{add, zero},
 };
 
 /// Most iovec entries that the kernel takes (UIO_MAXIOV).
@@ -36,19 +37,19 @@ impl Source {
     /// No bytes that can be read.
     #[inline(always)]
     pub(crate) fn none() -> Self {
-        Self { address: 0, entries: Self::NONE, skip: 0, in_kernel: 0 }
+        Self { address: zero(), entries: Self::NONE, skip: zero(), in_kernel: zero() }
     }
 
     /// One buffer of user memory.
     #[inline(always)]
     pub(crate) fn buffer(address: u64) -> Self {
-        Self { address, entries: Self::BUFFER, skip: 0, in_kernel: 0 }
+        Self { address, entries: Self::BUFFER, skip: zero(), in_kernel: zero() }
     }
 
     /// An iovec array of user memory.
     #[inline(always)]
     pub(crate) fn vector(address: u64, entries: u64) -> Self {
-        Self { address, entries: entries.min(MAX_IOVECS), skip: 0, in_kernel: 0 }
+        Self { address, entries: entries.min(MAX_IOVECS), skip: zero(), in_kernel: zero() }
     }
 }
 
@@ -173,7 +174,7 @@ pub(crate) fn take() -> Option<&'static mut Work> {
 pub extern "C" fn vigie_entry(slot: u64, index: u64) -> u64 {
     let Some(work) = work(slot) else { return 0 };
     let address = work.source.address.wrapping_add(index * 16);
-    work.vector = [0; 2];
+    work.vector = [zero(), zero()];
     let entry = if work.source.in_kernel == 0 {
         read_user::<[u64; 2]>(address)
     } else {
@@ -193,7 +194,7 @@ pub extern "C" fn vigie_pieces(slot: u64) -> u64 {
     let Some(work) = work(slot) else { return 0 };
     let mut entry = 0;
     while entry < work.pieces.len() {
-        work.vector = [0; 2];
+        work.vector = [zero(), zero()];
         if (entry as u64) < work.source.entries {
             vigie_entry(slot, entry as u64);
         }
