@@ -335,7 +335,9 @@ impl Rounds {
         if let Some(Reload { services, selection, routes }) = new {
             self.pipeline.set_routes(routes);
             for pid in self.identities.reconfigure(&services, selection) {
-                self.probes.control.clear_policy(pid);
+                if let Err(error) = self.probes.control.clear_policy(pid) {
+                    tracing::debug!(pid, %error, "the policy of a process was not forgotten");
+                }
             }
             self.apply_policies();
         }

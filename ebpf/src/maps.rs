@@ -14,6 +14,7 @@ use vigie_common::{
 use crate::{
     connection::Connection,
     entered::{self, Entered},
+    process::{SEEN_SLOTS, Seen},
     probes::socket::{IN_FLIGHT_CALLS, InFlight, SERIES_SLOTS, Series},
     work::{SLOTS, Work},
 };
@@ -25,6 +26,10 @@ pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Cou
 /// Process id to policy and start.
 #[map]
 pub(crate) static PROCESSES: HashMap<u32, ProcessEntry> = HashMap::with_max_entries(8192, 0);
+
+/// What [`PROCESSES`] said last, by process id modulo the size.
+#[map]
+pub(crate) static SEEN: Array<Seen> = Array::with_max_entries(SEEN_SLOTS, 0);
 
 /// Address of the `struct sock` to the connection.
 #[map]
@@ -50,6 +55,13 @@ pub(crate) static RING1: RingBuf = RingBuf::with_byte_size(4096, 0);
 pub(crate) static RING2: RingBuf = RingBuf::with_byte_size(4096, 0);
 #[map]
 pub(crate) static RING3: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// What holds for all connections now.
+#[inline(always)]
+pub(crate) fn tuning() -> Tuning {
+    const AS_SET: Tuning = Tuning { request_bytes: 0, response_bytes: 0, shed: 0, generation: 0 };
+    TUNING.get(0).copied().unwrap_or(AS_SET)
+}
 
 /// Adds to a counter of this CPU.
 #[inline(always)]

@@ -10,16 +10,16 @@ use aya_ebpf::helpers::generated::bpf_get_current_comm;
 use vigie_common::{
     counter::Counter,
     exchange::exchange_flags,
-    policy::{Tuning, hint_slot, needs},
+    policy::{hint_slot, needs},
     record::{Class, Direction, Kind, MAX_PAYLOAD, TAIL_BYTES, data_flags},
 };
 
 use crate::{
     classify::{ENCRYPTED, REQUEST, RESPONSE, UNDECIDED, vigie_classify},
     connection::{self, Connection},
-    emit, exchange,
+    emit, entered, exchange,
     first::{begins_message, vigie_first_bytes},
-    maps::{HINTS, TUNING, count, need},
+    maps::{HINTS, count, need, tuning},
     params::setting,
     probes,
     word::zero,
@@ -54,8 +54,9 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     }
     let mark = direction as u8 + 1;
     let turn = connection.last_direction != mark;
+    let is_first = connection.last_direction == 0;
     connection.last_direction = mark;
-    let last_ns = connection.last_ns;
+    let last_ns = if is_first { 0 } else { connection.last_ns };
     connection.last_ns = work.caller.exit_ns;
     if !connection.is_http1() && !undecided(connection, work, direction, turn) {
         connection.half(direction).position += total;
@@ -82,6 +83,9 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     let half = connection.half(direction);
     let (pending, pending_length) = (half.pending, half.pending_length);
     if is_request {
+        if sent != 0 && work.caller.enter_ns == 0 && connection.family != connection::AF_UNIX {
+            work.caller.enter_ns = entered::left(sock, total, last_ns, work.caller.exit_ns);
+        }
         exchange::before_request(connection, work, turn || pending_length > 0, last_ns);
     }
     prepare(work, connection, direction, turn);
@@ -395,13 +399,6 @@ fn hint(id: u64, direction: Direction) -> u64 {
         Direction::Received => slot.skip_received,
         Direction::Sent => slot.skip_sent,
     }
-}
-
-/// What holds for all connections now.
-#[inline(always)]
-fn tuning() -> Tuning {
-    const AS_SET: Tuning = Tuning { request_bytes: 0, response_bytes: 0, shed: 0, reserved: 0 };
-    TUNING.get(0).copied().unwrap_or(AS_SET)
 }
 
 /// The smaller of a setting and a limit, where 0 is no limit.

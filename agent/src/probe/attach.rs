@@ -185,9 +185,8 @@ impl Attaching<'_> {
         if state != ProbeState::Ok {
             return Ok(state);
         }
-        if let Need::OnDemand(need, unless) = probe.need {
-            let now = unless.is_some_and(|other| !Hook::Tracepoint.exists(self.types, other));
-            if !now && !self.all {
+        if let Need::OnDemand(need) = probe.need {
+            if !self.all {
                 self.on_demand.push((probe, need));
                 return Ok(ProbeState::Off("attached when it is needed".to_owned()));
             }

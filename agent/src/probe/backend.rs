@@ -123,9 +123,8 @@ pub(super) enum Need {
     Required,
     /// Something is lost without it.
     Optional,
-    /// When the kernel has met what these bits of [`needs`] say; at once where the kernel has no
-    /// tracepoint of this name, if one is given.
-    OnDemand(u32, Option<&'static str>),
+    /// When the kernel has met what these bits of [`needs`] say.
+    OnDemand(u32),
     /// Until the threads have gone on that were in a receive at start.
     WhileBlocked,
 }
@@ -157,13 +156,8 @@ static SYSCALL: [Probe; 2] = [
     tracepoint("sys_exit", Need::Required, None),
 ];
 
-static TRACEPOINT: [Probe; 5] = [
-    tracepoint("tcp_sendmsg_locked", Need::Optional, Some("sys_enter")),
-    tracepoint(
-        "sys_enter",
-        Need::OnDemand(needs::UNIX_CLOSE, Some("tcp_sendmsg_locked")),
-        Some("age"),
-    ),
+static TRACEPOINT: [Probe; 4] = [
+    tracepoint("sys_enter", Need::OnDemand(needs::UNIX_CLOSE), Some("age")),
     tracepoint("tcp_rcv_space_adjust", Need::Optional, Some("next receive")),
     tracepoint("sock_send_length", Need::Required, None),
     tracepoint("sock_recv_length", Need::Required, None),

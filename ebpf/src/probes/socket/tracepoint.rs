@@ -73,8 +73,6 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
 
 #[btf_tracepoint(function = "sock_send_length")]
 pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
-    // SAFETY: no arguments.
-    let enter_ns = entered::take(unsafe { bpf_get_current_pid_tgid() } as u32);
     let returned: i32 = ctx.arg(1);
     if returned <= 0 {
         end_series();
@@ -82,17 +80,9 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
             return 0;
         }
     }
-    let Some(work) = begin(enter_ns) else { return 0 };
+    let Some(work) = begin(0) else { return 0 };
     moved(work, ctx.arg(0), returned, 0, Direction::Sent);
     work.give();
-    0
-}
-
-/// Passed once for each piece of a TCP send, before it is taken.
-#[btf_tracepoint(function = "tcp_sendmsg_locked")]
-pub fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
-    // SAFETY: no arguments.
-    entered::note_first(unsafe { bpf_get_current_pid_tgid() } as u32, ctx.arg(0));
     0
 }
 
@@ -142,6 +132,10 @@ fn moved(work: &mut Work, sock: u64, returned: i32, flags: u64, direction: Direc
             segment::ended(work, sock, direction, (-returned) as u8);
         }
         return;
+    }
+    if sent && kind >= kind::WRITE {
+        // Noted where `sys_enter` is attached.
+        work.caller.enter_ns = entered::of(work.caller.tid);
     }
     work.total = returned as u64;
     work.source = Source::none();
