@@ -56,11 +56,25 @@ pub(crate) fn submit(ring: *mut core::ffi::c_void, record: *mut core::ffi::c_voi
 /// urgent. Whether there was room.
 #[inline(always)]
 pub(crate) fn plain<T: Copy>(connection: u64, urgent: bool, fill: impl FnOnce(*mut T)) -> bool {
+    let there_was_room = reserved(connection, urgent, fill);
+    if !there_was_room {
+        count(Counter::LostRingFull, 1);
+    }
+    there_was_room
+}
+
+/// Like [`plain`], without counting a loss: for a record that is tried again in another way.
+#[inline(always)]
+pub(crate) fn try_plain<T: Copy>(connection: u64, fill: impl FnOnce(*mut T)) -> bool {
+    reserved(connection, false, fill)
+}
+
+#[inline(always)]
+fn reserved<T: Copy>(connection: u64, urgent: bool, fill: impl FnOnce(*mut T)) -> bool {
     let ring = ring_of(connection);
     // SAFETY: `ring` is a ring.
     let record = unsafe { bpf_ringbuf_reserve(ring, size_of::<T>() as u64, 0) };
     if record.is_null() {
-        count(Counter::LostRingFull, 1);
         return false;
     }
     fill(record.cast());

@@ -11,6 +11,7 @@
 //! - [`iterator`]: the user memory behind a kernel's iterator
 //! - [`work`]: the state of one call's handling
 //! - [`segment`]: the user memory that a call read or wrote; [`first`]: what it begins with
+//! - [`unread`]: sends without user memory
 //! - [`exchange`]: where requests and responses begin, and counting those that lost records
 //! - [`emit`]: records into the rings
 //! - [`kernel`], [`maps`], [`params`], [`word`]: reading the kernel, the maps, the read-only global,
@@ -34,6 +35,7 @@ mod probes;
 mod process;
 mod segment;
 mod socket;
+mod unread;
 mod word;
 mod work;
 

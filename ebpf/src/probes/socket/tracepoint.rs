@@ -28,10 +28,10 @@ use crate::{
     maps::{SERIES, count},
     params::offset,
     probes::call::{
-        MSG_OOB, MSG_TRUNC, begin, has_header, has_several, is_compat, kind, kind_of, skips,
+        MSG_OOB, MSG_TRUNC, begin, begin_as, has_header, has_several, is_compat, kind, kind_of, skips,
         source, tells_end, vigie_message,
     },
-    segment,
+    process, segment, unread,
     work::{Source, Work, vigie_entry, work},
 };
 
@@ -66,7 +66,7 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let Some(work) = begin(0) else { return 0 };
-    moved(work, ctx.arg(0), returned, flags.into(), Direction::Received);
+    moved(work, registers(), ctx.arg(0), returned, flags.into(), Direction::Received);
     work.give();
     0
 }
@@ -80,8 +80,22 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
             return 0;
         }
     }
-    let Some(work) = begin(0) else { return 0 };
-    moved(work, ctx.arg(0), returned, 0, Direction::Sent);
+    // SAFETY: no arguments.
+    let pid_tgid = unsafe { bpf_get_current_pid_tgid() };
+    let (tgid, tid) = ((pid_tgid >> 32) as u32, pid_tgid as u32);
+    let Some(start_ns) = process::watched(tgid) else { return 0 };
+    let sock: u64 = ctx.arg(0);
+    let registers = registers();
+    // SAFETY: see `moved`.
+    let kind = kind_of(unsafe { (*registers).orig_rax });
+    if (kind == kind::SENDFILE || kind == kind::SPLICE)
+        && returned > 0
+        && unread::sent(sock, returned as u64, tgid, tid, start_ns)
+    {
+        return 0;
+    }
+    let Some(work) = begin_as(pid_tgid, start_ns, 0) else { return 0 };
+    moved(work, registers, sock, returned, 0, Direction::Sent);
     work.give();
     0
 }
@@ -118,8 +132,14 @@ fn registers() -> *const pt_regs {
 }
 
 #[inline(always)]
-fn moved(work: &mut Work, sock: u64, returned: i32, flags: u64, direction: Direction) {
-    let registers = registers();
+fn moved(
+    work: &mut Work,
+    registers: *const pt_regs,
+    sock: u64,
+    returned: i32,
+    flags: u64,
+    direction: Direction,
+) {
     // SAFETY: the verifier knows what the helper returns as a pointer to `struct pt_regs` and
     // checks each access against BTF.
     let (number, second, third, fourth) =
