@@ -23,7 +23,8 @@ use crate::{
     work::{Work, work},
 };
 
-/// Bytes above the mark within which a record wakes the reader.
+/// Bytes above the mark within which a record wakes the reader; and bytes of payload records after
+/// which it is looked whether one has to.
 const WAKE_WINDOW: u64 = 16 << 10;
 
 /// Address of the ring that the records of a connection go to.
@@ -50,6 +51,30 @@ pub(crate) fn submit(ring: *mut core::ffi::c_void, record: *mut core::ffi::c_voi
             if urgent || above < WAKE_WINDOW { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
         bpf_ringbuf_submit(record, flags as u64);
     }
+}
+
+/// Submits a payload record of this size. How full the ring is is looked at every [`WAKE_WINDOW`] bytes
+/// only: it takes a call, and most records would find that nothing is to be done.
+#[inline(always)]
+fn submit_sized(
+    work: &mut Work,
+    ring: *mut core::ffi::c_void,
+    record: *mut core::ffi::c_void,
+    size: u64,
+) {
+    work.written += size;
+    let mut flags = BPF_RB_NO_WAKEUP;
+    if work.written > WAKE_WINDOW {
+        work.written = 0;
+        // SAFETY: `ring` is a ring.
+        let filled = unsafe { bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA as u64) };
+        if filled > u64::from(setting!(wake_bytes)) {
+            flags = BPF_RB_FORCE_WAKEUP;
+        }
+    }
+    // SAFETY: `record` was reserved in `ring` and is given up here.
+    unsafe { bpf_ringbuf_submit(record, flags as u64) };
+    count(Counter::Records, 1);
 }
 
 /// Puts a record without payload into the ring of a connection, and wakes the reader if it is
@@ -99,16 +124,10 @@ struct Sized<const N: usize> {
 pub extern "C" fn vigie_emit(slot: u64, source: u64, length: u64) -> u64 {
     let Some(work) = work(slot) else { return 0 };
     let length = length as u32;
-    let there_was_room = if length == 0 {
-        sized::<0>(work, source, length)
-    } else if length <= 64 {
+    let there_was_room = if length <= 64 {
         sized::<64>(work, source, length)
-    } else if length <= 128 {
-        sized::<128>(work, source, length)
     } else if length <= 256 {
         sized::<256>(work, source, length)
-    } else if length <= 512 {
-        sized::<512>(work, source, length)
     } else if length <= 1024 {
         sized::<1024>(work, source, length)
     } else {
@@ -170,8 +189,7 @@ pub extern "C" fn vigie_gather(slot: u64) -> u64 {
     count(Counter::BytesCopied, u64::from(copied));
     // SAFETY: the record is reserved and large enough.
     unsafe { core::ptr::copy_nonoverlapping(&raw const work.header, &raw mut (*record).header, 1) };
-    submit(ring, record.cast(), false);
-    count(Counter::Records, 1);
+    submit_sized(work, ring, record.cast(), size_of::<Sized<{ 2 * GATHERED }>>() as u64);
     1
 }
 
@@ -203,7 +221,7 @@ fn sized<const N: usize>(work: &mut Work, source: u64, length: u32) -> bool {
         return false;
     }
     let record = record.cast::<Sized<N>>();
-    if N > 0 {
+    if length > 0 {
         let length = clamp::<N>(length);
         // SAFETY: the helper writes at most `N` bytes into the payload of the reserved record.
         let result = unsafe {
@@ -228,8 +246,7 @@ fn sized<const N: usize>(work: &mut Work, source: u64, length: u32) -> bool {
     }
     // SAFETY: the record is reserved and large enough.
     unsafe { core::ptr::copy_nonoverlapping(&raw const work.header, &raw mut (*record).header, 1) };
-    submit(ring, record.cast(), false);
-    count(Counter::Records, 1);
+    submit_sized(work, ring, record.cast(), size_of::<Sized<N>>() as u64);
     true
 }
 

@@ -112,6 +112,8 @@ pub(crate) struct Work {
     pub(crate) another_response: u32,
     /// Where a new connection is put together, too large for the stack.
     pub(crate) new: Connection,
+    /// Bytes of records since it was looked how full their ring is.
+    pub(crate) written: u64,
     /// Connections that were numbered with this state.
     pub(crate) numbered: u64,
     /// Index of this state.

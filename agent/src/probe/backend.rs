@@ -152,7 +152,7 @@ pub(super) static LIFE: [Probe; 5] = [
 ];
 
 static SYSCALL: [Probe; 2] = [
-    tracepoint("sys_enter", Need::Optional, Some("time of return")),
+    tracepoint("sys_enter", Need::OnDemand(needs::UNIX_CLOSE), Some("age")),
     tracepoint("sys_exit", Need::Required, None),
 ];
 
@@ -167,7 +167,7 @@ const NO_IPV6: Option<&str> = Some("none: IPv6 sockets are not seen");
 const NO_UNIX: Option<&str> = Some("none: unix sockets are not seen");
 const LENGTHS: Option<&str> = Some("sequence numbers");
 
-static FENTRY: [Probe; 14] = [
+static FENTRY: [Probe; 12] = [
     probe(
         Hook::Fentry,
         "tcp_cleanup_rbuf",
@@ -176,8 +176,6 @@ static FENTRY: [Probe; 14] = [
         Some("none: what threads wait for at start is not seen"),
     ),
     probe(Hook::Fentry, "unix_release", "fentry_unix_release", Need::Optional, Some("age")),
-    probe(Hook::Fentry, "inet_sendmsg", "fentry_inet_sendmsg", Need::Optional, RETURN),
-    probe(Hook::Fentry, "inet6_sendmsg", "fentry_inet6_sendmsg", Need::Optional, RETURN),
     probe(
         Hook::Fentry,
         "unix_stream_sendmsg",

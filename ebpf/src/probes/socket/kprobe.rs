@@ -201,8 +201,9 @@ fn begun(ctx: &ProbeContext, message: u64, asked: u64, flags: u32, kind: u32) {
         sock: sock_of(argument(ctx, 0)),
         message,
         asked,
+        // TCP tells it itself, see `entered`.
         // SAFETY: no arguments.
-        enter_ns: if kind & SENT == 0 { 0 } else { unsafe { bpf_ktime_get_ns() } },
+        enter_ns: if kind == SENT | RETURNS { unsafe { bpf_ktime_get_ns() } } else { 0 },
         handled: 0,
         flags,
         kind,
