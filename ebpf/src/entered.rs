@@ -7,7 +7,7 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 
-use crate::{kernel::read, maps::ENTERED, params::offset};
+use crate::{kernel::read, maps::ENTERED, params::offset, work::work};
 
 /// One slot per thread number modulo the size. Two threads on one slot cost each other the time of
 /// entry, nothing else.
@@ -44,22 +44,28 @@ pub(crate) fn of(tid: u32) -> u64 {
     if entered.tid == tid { entered.time_ns } else { 0 }
 }
 
-/// When the first bytes of a write of `total` bytes on a TCP socket left, to the microsecond below.
-/// `last_ns` is when bytes went by before, `exit_ns` when the write returned. 0 when that is not known:
-/// when nothing has left yet, so that the time of return will do, or when bytes from before were still
-/// on their way.
+/// Puts into [`Work`](crate::work::Work) when the first bytes of its write on a TCP socket left, to the
+/// microsecond below. `last_ns` is when bytes went by before. Leaves 0 there when that is not known: when
+/// nothing has left yet, so that the time of return will do, or when bytes from before were still on
+/// their way.
 ///
 /// `first_tx_mstamp` is the time at which the kernel began to send when nothing was on its way, or at
 /// which it sent what was acknowledged last (`tcp_rate_skb_sent` and `tcp_rate_skb_delivered` in
 /// net/ipv4, since 4.9; microseconds of the monotonic clock).
-#[inline(always)]
-pub(crate) fn left(sock: u64, total: u64, last_ns: u64, exit_ns: u64) -> u64 {
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_left(slot: u64, last_ns: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
     if offset!(tcp_first_sent) == 0 {
         return 0;
     }
+    let sock = work.sock;
     let written = read::<u32>(sock, offset!(tcp_write_seq)).unwrap_or(0);
     let sent = read::<u32>(sock, offset!(tcp_snd_nxt)).unwrap_or(0);
     let waits = u64::from(written.wrapping_sub(sent));
     let time_ns = read::<u64>(sock, offset!(tcp_first_sent)).unwrap_or(0).wrapping_mul(1000);
-    if waits < total && time_ns > last_ns && time_ns < exit_ns { time_ns } else { 0 }
+    if waits < work.total && time_ns > last_ns && time_ns < work.caller.exit_ns {
+        work.caller.enter_ns = time_ns;
+    }
+    0
 }

@@ -23,7 +23,7 @@ use crate::{
     params::setting,
     probes,
     word::zero,
-    work::{Caller, Source, Work, vigie_entry, vigie_pieces, work},
+    work::{Caller, Source, Work, vigie_entry, vigie_pieces, vigie_single, work},
 };
 
 /// Rounds of the copy loop: iovec entries and slices together.
@@ -49,8 +49,8 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     if matches!(direction, Direction::Received) && !connection::catch_up(connection, sock, total) {
         return 0;
     }
-    if work.source.entries == 1 && vigie_entry(slot, 0) != 0 && work.vector[1] >= total {
-        work.source = Source::buffer(work.vector[0]);
+    if work.source.entries == 1 {
+        vigie_single(slot);
     }
     let mark = direction as u8 + 1;
     let turn = connection.last_direction != mark;
@@ -84,7 +84,7 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     let (pending, pending_length) = (half.pending, half.pending_length);
     if is_request {
         if sent != 0 && work.caller.enter_ns == 0 && connection.family != connection::AF_UNIX {
-            work.caller.enter_ns = entered::left(sock, total, last_ns, work.caller.exit_ns);
+            entered::vigie_left(slot, last_ns);
         }
         exchange::before_request(connection, work, turn || pending_length > 0, last_ns);
     }
@@ -123,9 +123,7 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
             carry(work, half);
         }
         let before = work.budget;
-        if !whole(work) {
-            vigie_copy(slot);
-        }
+        vigie_copy(slot);
         half.budget = half.budget.saturating_sub(before.wrapping_sub(work.budget) as u32);
     }
     connection.lost += work.failed as u32;
@@ -188,6 +186,9 @@ fn whole(work: &mut Work) -> bool {
 #[inline(never)]
 pub extern "C" fn vigie_copy(slot: u64) -> u64 {
     let Some(work) = work(slot) else { return 0 };
+    if whole(work) {
+        return 0;
+    }
     let entries = work.source.entries;
     work.remaining = work.total;
     work.entry = 0;

@@ -188,6 +188,18 @@ pub extern "C" fn vigie_entry(slot: u64, index: u64) -> u64 {
     1
 }
 
+/// Takes the one entry of an iovec array for the buffer that it stands for, if it holds all bytes of the
+/// call.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_single(slot: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
+    if vigie_entry(slot, 0) != 0 && work.vector[1] >= work.total {
+        work.source = Source::buffer(work.vector[0]);
+    }
+    0
+}
+
 /// Reads the first iovec entries into [`Work`]; entries that there are not, or that cannot be read,
 /// are empty.
 #[unsafe(no_mangle)]
