@@ -81,29 +81,31 @@ fn submit_sized(
 /// urgent. Whether there was room.
 #[inline(always)]
 pub(crate) fn plain<T: Copy>(connection: u64, urgent: bool, fill: impl FnOnce(*mut T)) -> bool {
-    let there_was_room = reserved(connection, urgent, fill);
-    if !there_was_room {
-        count(Counter::LostRingFull, 1);
-    }
-    there_was_room
-}
-
-/// Like [`plain`], without counting a loss: for a record that is tried again in another way.
-#[inline(always)]
-pub(crate) fn try_plain<T: Copy>(connection: u64, fill: impl FnOnce(*mut T)) -> bool {
-    reserved(connection, false, fill)
-}
-
-#[inline(always)]
-fn reserved<T: Copy>(connection: u64, urgent: bool, fill: impl FnOnce(*mut T)) -> bool {
     let ring = ring_of(connection);
     // SAFETY: `ring` is a ring.
     let record = unsafe { bpf_ringbuf_reserve(ring, size_of::<T>() as u64, 0) };
     if record.is_null() {
+        count(Counter::LostRingFull, 1);
         return false;
     }
     fill(record.cast());
     submit(ring, record, urgent);
+    count(Counter::Records, 1);
+    true
+}
+
+/// Puts a small record that follows others into the ring of their connection. The reader is left alone,
+/// and a loss is not counted: what finds no room is tried again in another way.
+#[inline(always)]
+pub(crate) fn follow<T: Copy>(connection: u64, fill: impl FnOnce(*mut T)) -> bool {
+    // SAFETY: `ring_of` gives a ring.
+    let record = unsafe { bpf_ringbuf_reserve(ring_of(connection), size_of::<T>() as u64, 0) };
+    if record.is_null() {
+        return false;
+    }
+    fill(record.cast());
+    // SAFETY: `record` was reserved and is given up here.
+    unsafe { bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP as u64) };
     count(Counter::Records, 1);
     true
 }

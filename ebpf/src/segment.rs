@@ -46,7 +46,7 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     if !connection.is_interesting() {
         return 0;
     }
-    if matches!(direction, Direction::Received) && !connection::catch_up(connection, sock, total) {
+    if matches!(direction, Direction::Received) && !connection::catch_up(connection, work) {
         return 0;
     }
     if work.source.entries == 1 {

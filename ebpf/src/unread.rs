@@ -32,7 +32,7 @@ pub(crate) fn sent(sock: u64, total: u64, tgid: u32, tid: u32, start_ns: u64) ->
     let position = connection.sent.position;
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    let there_was_room = emit::try_plain::<Data>(connection.id, |record| {
+    let there_was_room = emit::follow::<Data>(connection.id, |record| {
         // SAFETY: the record is reserved and large enough, and every field is written.
         unsafe {
             (&raw mut (*record).kind).write(Kind::Data as u32);

@@ -78,6 +78,9 @@ pub(crate) struct Work {
     pub(crate) message: u64,
     pub(crate) source: Source,
     pub(crate) total: u64,
+    /// Sequence number up to which the receiver took bytes, where the hook told it with
+    /// [`Work::HAS_SEQUENCE`], else 0.
+    pub(crate) sequence: u64,
     pub(crate) header: Data,
     /// Payload bytes that may still be copied.
     pub(crate) budget: u64,
@@ -123,6 +126,9 @@ pub(crate) struct Work {
 }
 
 impl Work {
+    /// Marks a known [`Work::sequence`].
+    pub(crate) const HAS_SEQUENCE: u64 = 1 << 32;
+
     /// Gives back what [`take`] gave.
     #[inline(always)]
     pub(crate) fn give(&mut self) {

@@ -78,6 +78,7 @@ pub(super) fn begin(enter_ns: u64) -> Option<&'static mut Work> {
 pub(super) fn begin_as(pid_tgid: u64, start_ns: u64, enter_ns: u64) -> Option<&'static mut Work> {
     count(Counter::Syscalls, 1);
     let work = work::take()?;
+    work.sequence = 0;
     work.caller = Caller {
         tgid: (pid_tgid >> 32) as u32,
         tid: pid_tgid as u32,

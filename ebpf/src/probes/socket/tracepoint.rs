@@ -14,9 +14,13 @@
 //! `tcp_rcv_space_adjust`, and the socket's sequence numbers say how much it took. The close of a unix
 //! socket is seen by `sys_enter`, which is attached with the first such connection.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
-    bindings::pt_regs,
-    helpers::generated::{bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_task_pt_regs},
+    bindings::{pt_regs, task_struct},
+    helpers::generated::{
+        bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_skc_to_tcp_sock, bpf_task_pt_regs,
+    },
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
@@ -65,8 +69,20 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     if skips(flags.into()) {
         return 0;
     }
-    let Some(work) = begin(0) else { return 0 };
-    moved(work, registers(), ctx.arg(0), returned, flags.into(), Direction::Received);
+    let task = Task::current();
+    let Some(start_ns) = process::watched(task.tgid()) else { return 0 };
+    let Some(work) = begin_as(task.pid_tgid(), start_ns, 0) else { return 0 };
+    // SAFETY: the verifier knows the argument as a `struct sock`. The helper gives the same sock, or
+    // null when it is not TCP's, and the verifier checks the access against BTF.
+    unsafe {
+        let tcp = bpf_skc_to_tcp_sock(ctx.arg::<*mut c_void>(0)).cast::<u8>();
+        if !tcp.is_null() {
+            let sequence = *tcp.add(offset!(tcp_copied_seq)).cast::<u32>();
+            work.sequence = Work::HAS_SEQUENCE | u64::from(sequence);
+        }
+    }
+    let flags = u64::from(flags);
+    moved(work, task.registers(), ctx.arg(0), returned, flags, Direction::Received);
     work.give();
     0
 }
@@ -80,21 +96,19 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
             return 0;
         }
     }
-    // SAFETY: no arguments.
-    let pid_tgid = unsafe { bpf_get_current_pid_tgid() };
-    let (tgid, tid) = ((pid_tgid >> 32) as u32, pid_tgid as u32);
-    let Some(start_ns) = process::watched(tgid) else { return 0 };
+    let task = Task::current();
+    let Some(start_ns) = process::watched(task.tgid()) else { return 0 };
     let sock: u64 = ctx.arg(0);
-    let registers = registers();
+    let registers = task.registers();
     // SAFETY: see `moved`.
     let kind = kind_of(unsafe { (*registers).orig_rax });
     if (kind == kind::SENDFILE || kind == kind::SPLICE)
         && returned > 0
-        && unread::sent(sock, returned as u64, tgid, tid, start_ns)
+        && unread::sent(sock, returned as u64, task.tgid(), task.tid(), start_ns)
     {
         return 0;
     }
-    let Some(work) = begin_as(pid_tgid, start_ns, 0) else { return 0 };
+    let Some(work) = begin_as(task.pid_tgid(), start_ns, 0) else { return 0 };
     moved(work, registers, sock, returned, 0, Direction::Sent);
     work.give();
     0
@@ -103,7 +117,7 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 /// Passed when bytes were taken out of a TCP socket, by splice too.
 #[btf_tracepoint(function = "tcp_rcv_space_adjust")]
 pub fn tcp_rcv_space_adjust(ctx: BtfTracePointContext) -> i32 {
-    let registers = registers();
+    let registers = Task::current().registers();
     // SAFETY: see `moved`.
     if kind_of(unsafe { (*registers).orig_rax }) != kind::SPLICE {
         return 0;
@@ -124,11 +138,40 @@ pub fn tcp_rcv_space_adjust(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The registers of the system call that the current thread is in.
-#[inline(always)]
-fn registers() -> *const pt_regs {
-    // SAFETY: no arguments; the task is the current one.
-    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as usize as *const pt_regs }
+/// The current thread, as the verifier knows it: its fields are read without a call.
+#[derive(Clone, Copy)]
+struct Task(*mut task_struct);
+
+impl Task {
+    #[inline(always)]
+    fn current() -> Self {
+        // SAFETY: no arguments.
+        Self(unsafe { bpf_get_current_task_btf() })
+    }
+
+    #[inline(always)]
+    fn tgid(self) -> u32 {
+        // SAFETY: the verifier checks the access against BTF.
+        unsafe { *self.0.cast::<u8>().add(offset!(task_tgid)).cast::<u32>() }
+    }
+
+    #[inline(always)]
+    fn tid(self) -> u32 {
+        // SAFETY: as in `tgid`.
+        unsafe { *self.0.cast::<u8>().add(offset!(task_pid)).cast::<u32>() }
+    }
+
+    #[inline(always)]
+    fn pid_tgid(self) -> u64 {
+        u64::from(self.tgid()) << 32 | u64::from(self.tid())
+    }
+
+    /// The registers of the system call that it is in.
+    #[inline(always)]
+    fn registers(self) -> *const pt_regs {
+        // SAFETY: the task is the current one.
+        unsafe { bpf_task_pt_regs(self.0) as usize as *const pt_regs }
+    }
 }
 
 #[inline(always)]
