@@ -152,7 +152,7 @@ pub(super) static LIFE: [Probe; 5] = [
 ];
 
 static SYSCALL: [Probe; 2] = [
-    tracepoint("sys_enter", Need::OnDemand(needs::UNIX_CLOSE), Some("age")),
+    tracepoint("sys_enter", Need::Optional, Some("time of return")),
     tracepoint("sys_exit", Need::Required, None),
 ];
 

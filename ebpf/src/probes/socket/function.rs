@@ -8,7 +8,7 @@
 //! - Kernel: 5.5, with trampolines (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS).
 //! - Fallback: kprobes.
 //! - Cost: nothing in other system calls; a send or receive of a process that is not watched costs
-//!   one table look-up.
+//!   a look at the cache of processes.
 
 use aya_ebpf::{
     helpers::generated::bpf_get_current_pid_tgid,

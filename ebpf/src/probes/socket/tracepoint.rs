@@ -1,18 +1,19 @@
 //! The socket backend on BTF tracepoints.
 //!
 //! - Hooks: `sock_send_length` and `sock_recv_length`, which every send and receive passes at its
-//!   end; `tcp_sendmsg_locked` for the time of its beginning; `tcp_rcv_space_adjust` for splice.
+//!   end; `tcp_rcv_space_adjust` for splice.
 //! - Records: `Data`, `Open`.
-//! - Kernel: 6.3; `tcp_sendmsg_locked` 6.16, before that `sys_enter` takes its place.
+//! - Kernel: 6.3.
 //! - Fallback: the system calls.
 //! - Cost: nothing in other system calls; a send or receive of a process that is not watched costs
-//!   one table look-up.
+//!   a look at the cache of processes.
 //!
 //! The tracepoints tell the sock and the length, not where the bytes are: that is taken from the
 //! registers of the system call that the thread is in. What io_uring moves has no call of its own,
 //! so it is counted by its length. Splice from a TCP socket passes neither, but
 //! `tcp_rcv_space_adjust`, and the socket's sequence numbers say how much it took. The close of a unix
-//! socket is seen by `sys_enter`, which is attached with the first such connection.
+//! socket is seen by `sys_enter`, which is attached with the first such connection, and notes when writes to
+//! such sockets begin.
 
 use core::ffi::c_void;
 
