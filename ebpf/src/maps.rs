@@ -14,8 +14,8 @@ use vigie_common::{
 use crate::{
     connection::Connection,
     entered::{self, Entered},
-    process::{SEEN_SLOTS, Seen},
     probes::socket::{IN_FLIGHT_CALLS, InFlight, SERIES_SLOTS, Series},
+    process::{SEEN_SLOTS, Seen},
     work::{SLOTS, Work},
 };
 

@@ -185,11 +185,11 @@ impl Attaching<'_> {
         if state != ProbeState::Ok {
             return Ok(state);
         }
-        if let Need::OnDemand(need) = probe.need {
-            if !self.all {
-                self.on_demand.push((probe, need));
-                return Ok(ProbeState::Off("attached when it is needed".to_owned()));
-            }
+        if let Need::OnDemand(need) = probe.need
+            && !self.all
+        {
+            self.on_demand.push((probe, need));
+            return Ok(ProbeState::Off("attached when it is needed".to_owned()));
         }
         let state = state_of(probe, attach(self.ebpf, probe))?;
         if state == ProbeState::Ok {

@@ -33,8 +33,8 @@ use crate::{
     maps::{SERIES, count},
     params::offset,
     probes::call::{
-        MSG_OOB, MSG_TRUNC, begin, begin_as, has_header, has_several, is_compat, kind, kind_of, skips,
-        source, tells_end, vigie_message,
+        MSG_OOB, MSG_TRUNC, begin, begin_as, has_header, has_several, is_compat, kind, kind_of,
+        skips, source, tells_end, vigie_message,
     },
     process, segment, unread,
     work::{Source, Work, vigie_entry, work},
