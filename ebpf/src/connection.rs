@@ -188,11 +188,16 @@ fn first_sight(
 /// Takes account of bytes that were received in a way that no hook sees: the stream has a gap there.
 /// `total` bytes were received just now. Returns whether they are new: two hooks may see the same.
 #[inline(always)]
-pub(crate) fn catch_up(connection: &mut Connection, sock: u64, total: u64) -> bool {
+pub(crate) fn catch_up(connection: &mut Connection, work: &Work) -> bool {
     if connection.family == AF_UNIX {
         return true;
     }
-    let Some(now) = read::<u32>(sock, offset!(tcp_copied_seq)) else { return true };
+    let (sock, total) = (work.sock, work.total);
+    let mut now = work.sequence as u32;
+    if work.sequence == 0 {
+        let Some(read) = read::<u32>(sock, offset!(tcp_copied_seq)) else { return true };
+        now = read;
+    }
     let before = connection.sequence;
     let unseen = now.wrapping_sub(total as u32).wrapping_sub(before);
     connection.sequence = now;

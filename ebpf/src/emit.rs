@@ -19,10 +19,12 @@ use crate::{
     exchange,
     maps::{RING0, RING1, RING2, RING3, count},
     params::setting,
+    word::clamp,
     work::{Work, work},
 };
 
-/// Bytes above the mark within which a record wakes the reader.
+/// Bytes above the mark within which a record wakes the reader; and bytes of payload records after
+/// which it is looked whether one has to.
 const WAKE_WINDOW: u64 = 16 << 10;
 
 /// Address of the ring that the records of a connection go to.
@@ -51,6 +53,30 @@ pub(crate) fn submit(ring: *mut core::ffi::c_void, record: *mut core::ffi::c_voi
     }
 }
 
+/// Submits a payload record of this size. How full the ring is is looked at every [`WAKE_WINDOW`] bytes
+/// only: it takes a call, and most records would find that nothing is to be done.
+#[inline(always)]
+fn submit_sized(
+    work: &mut Work,
+    ring: *mut core::ffi::c_void,
+    record: *mut core::ffi::c_void,
+    size: u64,
+) {
+    work.written += size;
+    let mut flags = BPF_RB_NO_WAKEUP;
+    if work.written > WAKE_WINDOW {
+        work.written = 0;
+        // SAFETY: `ring` is a ring.
+        let filled = unsafe { bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA as u64) };
+        if filled > u64::from(setting!(wake_bytes)) {
+            flags = BPF_RB_FORCE_WAKEUP;
+        }
+    }
+    // SAFETY: `record` was reserved in `ring` and is given up here.
+    unsafe { bpf_ringbuf_submit(record, flags as u64) };
+    count(Counter::Records, 1);
+}
+
 /// Puts a record without payload into the ring of a connection, and wakes the reader if it is
 /// urgent. Whether there was room.
 #[inline(always)]
@@ -64,6 +90,22 @@ pub(crate) fn plain<T: Copy>(connection: u64, urgent: bool, fill: impl FnOnce(*m
     }
     fill(record.cast());
     submit(ring, record, urgent);
+    count(Counter::Records, 1);
+    true
+}
+
+/// Puts a small record that follows others into the ring of their connection. The reader is left alone,
+/// and a loss is not counted: what finds no room is tried again in another way.
+#[inline(always)]
+pub(crate) fn follow<T: Copy>(connection: u64, fill: impl FnOnce(*mut T)) -> bool {
+    // SAFETY: `ring_of` gives a ring.
+    let record = unsafe { bpf_ringbuf_reserve(ring_of(connection), size_of::<T>() as u64, 0) };
+    if record.is_null() {
+        return false;
+    }
+    fill(record.cast());
+    // SAFETY: `record` was reserved and is given up here.
+    unsafe { bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP as u64) };
     count(Counter::Records, 1);
     true
 }
@@ -160,27 +202,8 @@ fn gather<const N: usize, const PAYLOAD: usize>(work: &mut Work, total: u32) -> 
     count(Counter::BytesCopied, u64::from(copied));
     // SAFETY: the record is reserved and large enough.
     unsafe { core::ptr::copy_nonoverlapping(&raw const work.header, &raw mut (*record).header, 1) };
-    submit(ring, record.cast(), false);
-    count(Counter::Records, 1);
+    submit_sized(work, ring, record.cast(), size_of::<Sized<PAYLOAD>>() as u64);
     true
-}
-
-/// At most `N`, by instructions that the compiler cannot fold into an earlier comparison: the
-/// verifier does not connect that one with this register.
-#[inline(always)]
-pub(crate) fn clamp<const N: usize>(length: u32) -> u32 {
-    let mut clamped = u64::from(length);
-    // SAFETY: changes only the register that it names.
-    unsafe {
-        core::arch::asm!(
-            "if {0} <= {1} goto +1",
-            "{0} = {1}",
-            inout(reg) clamped,
-            const N,
-            options(pure, nomem, nostack)
-        );
-    }
-    clamped as u32
 }
 
 /// Notes the first bytes of a call, which begin the payload of its first record. A status line in
@@ -236,8 +259,7 @@ fn sized<const N: usize>(work: &mut Work, source: u64, length: u32) -> bool {
     }
     // SAFETY: the record is reserved and large enough.
     unsafe { core::ptr::copy_nonoverlapping(&raw const work.header, &raw mut (*record).header, 1) };
-    submit(ring, record.cast(), false);
-    count(Counter::Records, 1);
+    submit_sized(work, ring, record.cast(), size_of::<Sized<N>>() as u64);
     true
 }
 

@@ -16,7 +16,8 @@ use crate::{
     classify::{REQUEST, vigie_classify},
     connection::Connection,
     first::{vigie_first_bytes, vigie_seen},
-    maps::{NOTHING, SETTLED, UNDELIVERED, add as atomic_add, count},
+    maps::{NOTHING, SETTLED, UNDELIVERED, count},
+    word::{add as atomic_add, zero},
     work::{Work, work as state},
 };
 
@@ -62,11 +63,11 @@ fn next(connection: &mut Connection, work: &Work, last_ns: u64) {
         }
     }
     exchange.number += 1;
-    exchange.flags = 0;
-    exchange.status = 0;
+    exchange.flags = zero() as u8;
+    exchange.status = zero() as u16;
     exchange.request = 0;
-    exchange.request_length = 0;
-    exchange.response_length = 0;
+    exchange.request_length = zero() as u8;
+    exchange.response_length = zero() as u8;
     exchange.start_ns =
         if work.caller.enter_ns != 0 { work.caller.enter_ns } else { work.caller.exit_ns };
 }

@@ -5,8 +5,8 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 
 use crate::{
     classify::{FRAME, PREFACE, REQUEST, RESPONSE, UNDECIDED, vigie_classify},
-    emit,
     kernel::read_user,
+    word::{clamp, zero},
     work::{Source, Work, vigie_entry, work},
 };
 
@@ -74,11 +74,11 @@ pub extern "C" fn vigie_seen(slot: u64) -> u64 {
             entry += 1;
         }
     }
-    let length = emit::clamp::<16>(length.min(16) as u32);
+    let length = clamp::<16>(length.min(16) as u32);
     if length == 0 {
         return 0;
     }
-    work.seen = [0; 2];
+    work.seen = [zero(), zero()];
     // SAFETY: at most 16 bytes are written into 16.
     let result = unsafe {
         bpf_probe_read_user((&raw mut work.seen).cast(), length, base as usize as *const _)

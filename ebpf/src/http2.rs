@@ -25,12 +25,13 @@ use vigie_common::{
 use crate::{
     classify::{DATA, FRAME, HEADERS, Head, PREFACE, head, vigie_classify},
     connection::{self, Connection, Half},
-    emit,
+    emit, entered,
     first::vigie_first_bytes,
     kernel::{read, read_user},
-    maps::count,
+    maps::{count, tuning},
     params::{offset, setting},
-    segment::{carry, hint, prepare, tuning},
+    segment::{carry, hint, prepare},
+    word::clamp,
     work::{Source, Work, vigie_entry, work},
 };
 
@@ -64,6 +65,8 @@ pub(crate) const LOST: u32 = 255;
 pub(crate) struct Walk {
     /// What made it known in this call that the connection speaks HTTP/2, else 0.
     pub(crate) began: u64,
+    /// When bytes went by before.
+    pub(crate) last_ns: u64,
     /// Bytes of the current frame that are still to come.
     left: u32,
     /// How many of these are to be copied.
@@ -94,6 +97,9 @@ pub extern "C" fn vigie_http2(slot: u64, sent: u64) -> u64 {
     let Some(connection) = connection::known(work.sock) else { return 0 };
     let direction = if sent == 0 { Direction::Received } else { Direction::Sent };
     let fresh = work.walk.began;
+    if sent != 0 && work.caller.enter_ns == 0 && connection.family != connection::AF_UNIX {
+        entered::vigie_left(slot, work.walk.last_ns);
+    }
     let ignored = hint(connection.id, direction) == u64::MAX;
     prepare(work, connection, direction, false);
     let (half, messages) = match direction {
@@ -332,7 +338,7 @@ fn header(work: &mut Work) -> u64 {
         flush(work, 0);
         return 1;
     }
-    let take = emit::clamp::<9>(take);
+    let take = clamp::<9>(take);
     // SAFETY: at most 15 + 9 bytes are written into 32.
     let result = unsafe {
         bpf_probe_read_user(

@@ -12,9 +12,11 @@
 //! - [`work`]: the state of one call's handling
 //! - [`segment`]: the user memory that a call read or wrote; [`first`]: what it begins with
 //! - [`http2`]: the frames of HTTP/2, to leave out what is data
+//! - [`unread`]: sends without user memory
 //! - [`exchange`]: where requests and responses begin, and counting those that lost records
 //! - [`emit`]: records into the rings
-//! - [`kernel`], [`maps`], [`params`]: reading the kernel, the maps, the read-only global
+//! - [`kernel`], [`maps`], [`params`], [`word`]: reading the kernel, the maps, the read-only global,
+//!   what the language lacks
 #![no_std]
 #![no_main]
 // Inline assembly for BPF is not stable yet; set-up already lets the stable compiler use `-Z`.
@@ -35,6 +37,8 @@ mod probes;
 mod process;
 mod segment;
 mod socket;
+mod unread;
+mod word;
 mod work;
 
 #[cfg(not(test))]

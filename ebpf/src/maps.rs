@@ -15,6 +15,7 @@ use crate::{
     connection::Connection,
     entered::{self, Entered},
     probes::socket::{IN_FLIGHT_CALLS, InFlight, SERIES_SLOTS, Series},
+    process::{SEEN_SLOTS, Seen},
     work::{SLOTS, Work},
 };
 
@@ -25,6 +26,10 @@ pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Cou
 /// Process id to policy and start.
 #[map]
 pub(crate) static PROCESSES: HashMap<u32, ProcessEntry> = HashMap::with_max_entries(8192, 0);
+
+/// What [`PROCESSES`] said last, by process id modulo the size.
+#[map]
+pub(crate) static SEEN: Array<Seen> = Array::with_max_entries(SEEN_SLOTS, 0);
 
 /// Address of the `struct sock` to the connection.
 #[map]
@@ -51,6 +56,13 @@ pub(crate) static RING2: RingBuf = RingBuf::with_byte_size(4096, 0);
 #[map]
 pub(crate) static RING3: RingBuf = RingBuf::with_byte_size(4096, 0);
 
+/// What holds for all connections now.
+#[inline(always)]
+pub(crate) fn tuning() -> Tuning {
+    const AS_SET: Tuning = Tuning { request_bytes: 0, response_bytes: 0, shed: 0, generation: 0 };
+    TUNING.get(0).copied().unwrap_or(AS_SET)
+}
+
 /// Adds to a counter of this CPU.
 #[inline(always)]
 pub(crate) fn count(counter: Counter, amount: u64) {
@@ -58,24 +70,6 @@ pub(crate) fn count(counter: Counter, amount: u64) {
         // SAFETY: the slot belongs to this CPU; a program that interrupts this one may cost an
         // increment, never more.
         unsafe { *slot = (*slot).wrapping_add(amount) }
-    }
-}
-
-/// Adds to a word in one instruction, as others write to it, too: other CPUs, or a thread that comes in
-/// between on this one. `core`'s atomics for this target have loads and stores only.
-///
-/// # Safety
-/// `word` must be valid for writes.
-#[inline(always)]
-pub(crate) unsafe fn add(word: *mut u64, amount: u64) {
-    // SAFETY: changes only what `word` points to.
-    unsafe {
-        core::arch::asm!(
-            "lock *(u64 *)({0} + 0) += {1}",
-            in(reg) word,
-            in(reg) amount,
-            options(nostack)
-        );
     }
 }
 

@@ -1,4 +1,8 @@
 //! Who is watched, and who a process is.
+//!
+//! The table `PROCESSES` says it. In front of it is a cache, one slot per process id modulo
+//! its size, because the question is asked at each send and receive of the machine:
+//! a look at a slot is a few instructions, a look into the table a call and a hash.
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 use vigie_common::{
@@ -8,9 +12,29 @@ use vigie_common::{
 
 use crate::{
     kernel::read,
-    maps::{PROCESSES, count},
+    maps::{PROCESSES, SEEN, count, tuning},
     params::{offset, setting},
 };
+
+/// What a slot of the cache says of a process.
+///
+/// Two processors may write one slot at once. No order of their stores leaves words that fit together
+/// and are not one process's.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Seen {
+    /// Process id in the low half; [`Tuning::generation`](vigie_common::policy::Tuning) above it,
+    /// which moves with every policy that user space sets; the highest bit if it is watched.
+    name: u64,
+    start_ns: u64,
+    /// The two, exclusive or.
+    check: u64,
+}
+
+/// Slots of the cache, a power of two.
+pub(crate) const SEEN_SLOTS: u32 = 4096;
+
+const WATCHED: u64 = 1 << 63;
 
 /// Start of a task's process, nanoseconds since boot; 0 when it cannot be read.
 #[inline(always)]
@@ -23,28 +47,55 @@ pub(crate) fn start_of(task: u64) -> u64 {
 /// Start of the current process if it is watched, `None` if it is not.
 #[inline(always)]
 pub(crate) fn watched(tgid: u32) -> Option<u64> {
+    let generation = u64::from(tuning().generation & (u32::MAX >> 1));
+    let name = generation << 32 | u64::from(tgid);
+    let slot = SEEN.get_ptr(tgid & (SEEN_SLOTS - 1))?;
+    // SAFETY: the slot is valid, and what other processors write meanwhile is found out.
+    let seen = unsafe { slot.read_volatile() };
+    if (seen.name & !WATCHED) == name && seen.name ^ seen.start_ns == seen.check {
+        return (seen.name & WATCHED != 0).then_some(seen.start_ns);
+    }
+    look_up(tgid, name)
+}
+
+/// Looks into the table and notes in the cache what it says.
+#[inline(never)]
+fn look_up(tgid: u32, name: u64) -> Option<u64> {
     if tgid == setting!(own_tgid) {
         return None;
     }
-    if let Some(entry) = PROCESSES.get_ptr(tgid) {
+    let known = PROCESSES.get_ptr(tgid);
+    let (start_ns, policy) = if let Some(entry) = known {
         // SAFETY: the entry is preallocated memory; a concurrent removal at worst shows another
-        // process's policy for one call.
+        // process's policy until the next one is set.
         let entry = unsafe { *entry };
-        return (entry.policy == ProcessPolicy::Watch as u32).then_some(entry.start_boot_ns);
+        (entry.start_boot_ns, entry.policy)
+    } else {
+        // SAFETY: no arguments.
+        let start_ns = start_of(unsafe { bpf_get_current_task() });
+        let policy = setting!(default_policy);
+        let entry = ProcessEntry { start_boot_ns: start_ns, policy, flags: 0 };
+        if PROCESSES.insert(tgid, entry, 0).is_err() {
+            count(Counter::ProcessesFull, 1);
+        }
+        (start_ns, policy)
+    };
+    let is_watched = policy == ProcessPolicy::Watch as u32;
+    let name = if is_watched { name | WATCHED } else { name };
+    if let Some(slot) = SEEN.get_ptr_mut(tgid & (SEEN_SLOTS - 1)) {
+        // SAFETY: the slot is valid; see `Seen`.
+        unsafe { slot.write_volatile(Seen { name, start_ns, check: name ^ start_ns }) };
     }
-    first_sight(tgid)
+    is_watched.then_some(start_ns)
 }
 
-#[inline(never)]
-fn first_sight(tgid: u32) -> Option<u64> {
-    // SAFETY: no arguments.
-    let task = unsafe { bpf_get_current_task() };
-    let entry =
-        ProcessEntry { start_boot_ns: start_of(task), policy: setting!(default_policy), flags: 0 };
-    if PROCESSES.insert(tgid, entry, 0).is_err() {
-        count(Counter::ProcessesFull, 1);
+/// Has the next call of a process look into the table again.
+#[inline(always)]
+pub(crate) fn changed(tgid: u32) {
+    if let Some(slot) = SEEN.get_ptr_mut(tgid & (SEEN_SLOTS - 1)) {
+        // SAFETY: the slot is valid. Process 0 makes no calls.
+        unsafe { (&raw mut (*slot).name).write_volatile(0) };
     }
-    (entry.policy == ProcessPolicy::Watch as u32).then_some(entry.start_boot_ns)
 }
 
 /// Whether user space has yet to look who this process is; says so once.

@@ -10,7 +10,7 @@ use aya_ebpf::helpers::generated::bpf_get_current_comm;
 use vigie_common::{
     counter::Counter,
     exchange::exchange_flags,
-    policy::{Tuning, hint_slot, needs},
+    policy::{hint_slot, needs},
     record::{Class, Direction, Kind, MAX_PAYLOAD, TAIL_BYTES, data_flags},
 };
 
@@ -19,13 +19,14 @@ use crate::{
         ENCRYPTED, FRAME, PREFACE, PREFACE_START, REQUEST, RESPONSE, UNDECIDED, vigie_classify,
     },
     connection::{self, Connection},
-    emit, exchange,
+    emit, entered, exchange,
     first::{begins_message, vigie_first_bytes},
     http2,
-    maps::{HINTS, TUNING, count, need},
+    maps::{HINTS, count, need, tuning},
     params::setting,
     probes,
-    work::{Caller, Source, Work, vigie_entry, vigie_pieces, work},
+    word::zero,
+    work::{Caller, Source, Work, vigie_entry, vigie_pieces, vigie_single, work},
 };
 
 /// Rounds of the copy loop: iovec entries and slices together.
@@ -57,13 +58,17 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     if !connection.is_interesting() {
         return 0;
     }
-    if matches!(direction, Direction::Received) && !connection::catch_up(connection, sock, total) {
+    if matches!(direction, Direction::Received) && !connection::catch_up(connection, work) {
         return 0;
+    }
+    if work.source.entries == 1 {
+        vigie_single(slot);
     }
     let mark = direction as u8 + 1;
     let turn = connection.last_direction != mark;
+    let is_first = connection.last_direction == 0;
     connection.last_direction = mark;
-    let last_ns = connection.last_ns;
+    let last_ns = if is_first { 0 } else { connection.last_ns };
     connection.last_ns = work.caller.exit_ns;
     let mut fresh = 0;
     if connection.class == Class::Unknown as u8 {
@@ -86,6 +91,7 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     if connection.is_http2() {
         work.failed = unannounced;
         work.walk.began = fresh;
+        work.walk.last_ns = last_ns;
         return 1;
     }
     let class = connection.class;
@@ -99,6 +105,9 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     let half = connection.half(direction);
     let (pending, pending_length) = (half.pending, half.pending_length);
     if is_request {
+        if sent != 0 && work.caller.enter_ns == 0 && connection.family != connection::AF_UNIX {
+            entered::vigie_left(slot, last_ns);
+        }
         exchange::before_request(connection, work, turn || pending_length > 0, last_ns);
     }
     prepare(work, connection, direction, turn);
@@ -174,11 +183,37 @@ pub(crate) fn prepare(work: &mut Work, connection: &Connection, direction: Direc
     header.goroutine = 0;
 }
 
+/// Copies a call whose bytes fit into one record and are in one buffer, or cannot be read: most calls
+/// are such. Returns whether this is one.
+#[inline(always)]
+fn whole(work: &mut Work) -> bool {
+    let total = work.total;
+    let copied = match work.source.entries {
+        Source::BUFFER if total <= work.budget && total <= MAX_PAYLOAD as u64 => total,
+        Source::NONE => 0,
+        _ => return false,
+    };
+    work.header.length = total.min(u64::from(u32::MAX)) as u32;
+    work.header.head = copied as u32;
+    work.header.flags |= data_flags::LAST_SLICE;
+    if copied == 0 {
+        count(Counter::BytesUnread, total);
+    }
+    work.budget -= copied;
+    if emit::vigie_emit(work.slot, work.source.address, copied) == 0 {
+        work.failed += 1;
+    }
+    true
+}
+
 /// Copies the bytes of one call as [`Work`] describes it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn vigie_copy(slot: u64) -> u64 {
     let Some(work) = work(slot) else { return 0 };
+    if whole(work) {
+        return 0;
+    }
     let entries = work.source.entries;
     work.remaining = work.total;
     work.entry = 0;
@@ -192,9 +227,9 @@ pub extern "C" fn vigie_copy(slot: u64) -> u64 {
         gathered(work);
         return 0;
     }
-    work.skipped = 0;
-    work.skipped_end = 0;
-    work.skipped_last = 0;
+    work.skipped = zero();
+    work.skipped_end = zero();
+    work.skipped_last = zero();
     let mut round = 0;
     while round < MAX_ROUNDS && vigie_round(slot) != 0 {
         round += 1;
@@ -397,13 +432,6 @@ pub(crate) fn hint(id: u64, direction: Direction) -> u64 {
         Direction::Received => slot.skip_received,
         Direction::Sent => slot.skip_sent,
     }
-}
-
-/// What holds for all connections now.
-#[inline(always)]
-pub(crate) fn tuning() -> Tuning {
-    const AS_SET: Tuning = Tuning { request_bytes: 0, response_bytes: 0, shed: 0, reserved: 0 };
-    TUNING.get(0).copied().unwrap_or(AS_SET)
 }
 
 /// The smaller of a setting and a limit, where 0 is no limit.

@@ -10,7 +10,8 @@ use crate::{
     emit,
     http2::Walk,
     kernel::{read, read_user},
-    maps::{WORK, add, count},
+    maps::{WORK, count},
+    word::{add, zero},
 };
 
 /// Most iovec entries that the kernel takes (UIO_MAXIOV).
@@ -37,19 +38,19 @@ impl Source {
     /// No bytes that can be read.
     #[inline(always)]
     pub(crate) fn none() -> Self {
-        Self { address: 0, entries: Self::NONE, skip: 0, in_kernel: 0 }
+        Self { address: zero(), entries: Self::NONE, skip: zero(), in_kernel: zero() }
     }
 
     /// One buffer of user memory.
     #[inline(always)]
     pub(crate) fn buffer(address: u64) -> Self {
-        Self { address, entries: Self::BUFFER, skip: 0, in_kernel: 0 }
+        Self { address, entries: Self::BUFFER, skip: zero(), in_kernel: zero() }
     }
 
     /// An iovec array of user memory.
     #[inline(always)]
     pub(crate) fn vector(address: u64, entries: u64) -> Self {
-        Self { address, entries: entries.min(MAX_IOVECS), skip: 0, in_kernel: 0 }
+        Self { address, entries: entries.min(MAX_IOVECS), skip: zero(), in_kernel: zero() }
     }
 }
 
@@ -78,6 +79,9 @@ pub(crate) struct Work {
     pub(crate) message: u64,
     pub(crate) source: Source,
     pub(crate) total: u64,
+    /// Sequence number up to which the receiver took bytes, where the hook told it with
+    /// [`Work::HAS_SEQUENCE`], else 0.
+    pub(crate) sequence: u64,
     pub(crate) header: Data,
     /// Payload bytes that may still be copied.
     pub(crate) budget: u64,
@@ -114,6 +118,8 @@ pub(crate) struct Work {
     pub(crate) walk: Walk,
     /// Where a new connection is put together, too large for the stack.
     pub(crate) new: Connection,
+    /// Bytes of records since it was looked how full their ring is.
+    pub(crate) written: u64,
     /// Connections that were numbered with this state.
     pub(crate) numbered: u64,
     /// Index of this state.
@@ -123,6 +129,9 @@ pub(crate) struct Work {
 }
 
 impl Work {
+    /// Marks a known [`Work::sequence`].
+    pub(crate) const HAS_SEQUENCE: u64 = 1 << 32;
+
     /// Gives back what [`take`] gave.
     #[inline(always)]
     pub(crate) fn give(&mut self) {
@@ -176,7 +185,7 @@ pub(crate) fn take() -> Option<&'static mut Work> {
 pub extern "C" fn vigie_entry(slot: u64, index: u64) -> u64 {
     let Some(work) = work(slot) else { return 0 };
     let address = work.source.address.wrapping_add(index * 16);
-    work.vector = [0; 2];
+    work.vector = [zero(), zero()];
     let entry = if work.source.in_kernel == 0 {
         read_user::<[u64; 2]>(address)
     } else {
@@ -188,6 +197,18 @@ pub extern "C" fn vigie_entry(slot: u64, index: u64) -> u64 {
     1
 }
 
+/// Takes the one entry of an iovec array for the buffer that it stands for, if it holds all bytes of the
+/// call.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_single(slot: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
+    if vigie_entry(slot, 0) != 0 && work.vector[1] >= work.total {
+        work.source = Source::buffer(work.vector[0]);
+    }
+    0
+}
+
 /// Reads the first iovec entries into [`Work`]; entries that there are not, or that cannot be read,
 /// are empty.
 #[unsafe(no_mangle)]
@@ -196,7 +217,7 @@ pub extern "C" fn vigie_pieces(slot: u64) -> u64 {
     let Some(work) = work(slot) else { return 0 };
     let mut entry = 0;
     while entry < work.pieces.len() {
-        work.vector = [0; 2];
+        work.vector = [zero(), zero()];
         if (entry as u64) < work.source.entries {
             vigie_entry(slot, entry as u64);
         }

@@ -51,6 +51,8 @@ pub fn resolve(btf: &Btf) -> Result<Offsets, BtfError> {
         tcp_bytes_acked: at("tcp_sock.bytes_acked")?,
         tcp_write_seq: at("tcp_sock.write_seq")?,
         tcp_snd_una: at("tcp_sock.snd_una")?,
+        tcp_snd_nxt: at("tcp_sock.snd_nxt")?,
+        tcp_first_sent: at("tcp_sock.first_tx_mstamp").unwrap_or(0),
         unix_peer: at("unix_sock.peer")?,
         unix_addr: at("unix_sock.addr")?,
         unix_address_len: at("unix_address.len")?,

@@ -201,12 +201,11 @@ impl Attaching<'_> {
         if state != ProbeState::Ok {
             return Ok(state);
         }
-        if let Need::OnDemand(need, unless) = probe.need {
-            let now = unless.is_some_and(|other| !Hook::Tracepoint.exists(self.types, other));
-            if !now && !self.all {
-                self.on_demand.push((probe, need));
-                return Ok(ProbeState::Off("attached when it is needed".to_owned()));
-            }
+        if let Need::OnDemand(need) = probe.need
+            && !self.all
+        {
+            self.on_demand.push((probe, need));
+            return Ok(ProbeState::Off("attached when it is needed".to_owned()));
         }
         let state = state_of(probe, attach(self.ebpf, probe))?;
         if state == ProbeState::Ok {

@@ -125,9 +125,8 @@ pub(super) enum Need {
     Required,
     /// Something is lost without it.
     Optional,
-    /// When the kernel has met what these bits of [`needs`] say; at once where the kernel has no
-    /// tracepoint of this name, if one is given.
-    OnDemand(u32, Option<&'static str>),
+    /// When the kernel has met what these bits of [`needs`] say.
+    OnDemand(u32),
     /// Until the threads have gone on that were in a receive at start, if there are any.
     WhileBlocked,
 }
@@ -159,13 +158,8 @@ static SYSCALL: [Probe; 2] = [
     tracepoint("sys_exit", Need::Required, None),
 ];
 
-static TRACEPOINT: [Probe; 5] = [
-    tracepoint("tcp_sendmsg_locked", Need::Optional, Some("sys_enter")),
-    tracepoint(
-        "sys_enter",
-        Need::OnDemand(needs::UNIX_CLOSE, Some("tcp_sendmsg_locked")),
-        Some("age"),
-    ),
+static TRACEPOINT: [Probe; 4] = [
+    tracepoint("sys_enter", Need::OnDemand(needs::UNIX_CLOSE), Some("age")),
     tracepoint("tcp_rcv_space_adjust", Need::Optional, Some("next receive")),
     tracepoint("sock_send_length", Need::Required, None),
     tracepoint("sock_recv_length", Need::Required, None),
@@ -175,10 +169,8 @@ const NO_IPV6: Option<&str> = Some("none: IPv6 sockets are not seen");
 const NO_UNIX: Option<&str> = Some("none: unix sockets are not seen");
 const LENGTHS: Option<&str> = Some("sequence numbers");
 
-static FENTRY: [Probe; 14] = [
+static FENTRY: [Probe; 12] = [
     probe(Hook::Fentry, "unix_release", "fentry_unix_release", Need::Optional, Some("age")),
-    probe(Hook::Fentry, "inet_sendmsg", "fentry_inet_sendmsg", Need::Optional, RETURN),
-    probe(Hook::Fentry, "inet6_sendmsg", "fentry_inet6_sendmsg", Need::Optional, RETURN),
     probe(
         Hook::Fentry,
         "unix_stream_sendmsg",

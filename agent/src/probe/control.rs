@@ -24,6 +24,8 @@ pub struct Control {
     pub(super) max_connections: u64,
     pub(super) swept: Swept,
     pub(super) tuning: Array<MapData, Value<Tuning>>,
+    /// What the map holds.
+    pub(super) tuned: Tuning,
     pub(super) hints: Array<MapData, Value<Hint>>,
     pub(super) processes: HashMap<MapData, u32, Value<ProcessEntry>>,
 }
@@ -55,25 +57,34 @@ impl Control {
             policy: policy as u32,
             flags: process_flags::EXPLICIT,
         };
-        Ok(self.processes.insert(process.pid, Value(entry), 0)?)
+        self.processes.insert(process.pid, Value(entry), 0)?;
+        self.policies_changed()
     }
 
     /// Forgets the policy of a process.
-    pub fn clear_policy(&mut self, pid: u32) {
+    pub fn clear_policy(&mut self, pid: u32) -> Result<(), PolicyError> {
         // It may have ended in the meantime, and then there is nothing to forget.
         drop(self.processes.remove(&pid));
+        self.policies_changed()
+    }
+
+    /// Has the programs look at all policies again. To be called after the change: what they look up
+    /// before they remember under the number before.
+    fn policies_changed(&mut self) -> Result<(), PolicyError> {
+        self.tuned.generation = self.tuned.generation.wrapping_add(1);
+        Ok(self.tuning.set(0, Value(self.tuned), 0)?)
     }
 
     /// Has the programs do without what is given up at this level.
     pub fn set_level(&mut self, level: Level) -> Result<(), PolicyError> {
         let few = level >= Level::Payload;
-        let tuning = Tuning {
+        self.tuned = Tuning {
             request_bytes: if few { SHED_REQUEST_BYTES } else { 0 },
             response_bytes: if few { SHED_RESPONSE_BYTES } else { 0 },
             shed: u32::from(level >= Level::Counts),
-            reserved: 0,
+            ..self.tuned
         };
-        Ok(self.tuning.set(0, Value(tuning), 0)?)
+        Ok(self.tuning.set(0, Value(self.tuned), 0)?)
     }
 
     /// Tells the kernel what it need not copy of a connection. An optimisation: a failure costs

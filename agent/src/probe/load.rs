@@ -12,7 +12,7 @@ use aya::maps::{Array, HashMap, MapData, MapError, RingBuf};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
 use vigie_common::params::{Params, Settings};
-use vigie_common::policy::ProcessPolicy;
+use vigie_common::policy::{ProcessPolicy, Tuning};
 use vigie_common::record::RINGS;
 
 use super::attach::{self, AttachError, Attaching};
@@ -316,6 +316,7 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
             max_connections: u64::from(options.max_connections),
             swept: Swept::default(),
             tuning,
+            tuned: Tuning::default(),
             hints,
             processes,
         },

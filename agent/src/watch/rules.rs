@@ -34,7 +34,9 @@ impl Policies for Control {
     }
 
     fn forget(&mut self, pid: u32) {
-        self.clear_policy(pid);
+        if let Err(error) = self.clear_policy(pid) {
+            tracing::debug!(pid, %error, "the policy of a process was not forgotten");
+        }
     }
 }
 

@@ -70,6 +70,9 @@ pub struct Offsets {
     pub message_flags: u32,
     pub sock_state: u32,
     pub task_stack: u32,
+    pub tcp_snd_nxt: u32,
+    /// `first_tx_mstamp` of a TCP sock; 0 where there is none.
+    pub tcp_first_sent: u32,
     /// Keeps the size a multiple of eight.
     pub reserved: u32,
 }

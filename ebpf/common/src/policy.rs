@@ -60,8 +60,9 @@ pub struct Tuning {
     /// 1: no records of traffic are made; what would have been one is counted as
     /// [`crate::counter::Counter::LostShed`].
     pub shed: u32,
-    /// Reserved, zero.
-    pub reserved: u32,
+    /// Moves with every policy that is set or forgotten in `PROCESSES`: the programs remember what they
+    /// found there.
+    pub generation: u32,
 }
 
 /// What user space needs to know of the kernel's entry of a connection, to forget what was not used

@@ -70,12 +70,17 @@ const USER32_CS: u64 = 0x23;
 pub(super) fn begin(enter_ns: u64) -> Option<&'static mut Work> {
     // SAFETY: no arguments.
     let pid_tgid = unsafe { bpf_get_current_pid_tgid() };
-    let tgid = (pid_tgid >> 32) as u32;
-    let start_ns = process::watched(tgid)?;
+    begin_as(pid_tgid, process::watched((pid_tgid >> 32) as u32)?, enter_ns)
+}
+
+/// Like [`begin`] for a thread whose process is known to be watched.
+#[inline(always)]
+pub(super) fn begin_as(pid_tgid: u64, start_ns: u64, enter_ns: u64) -> Option<&'static mut Work> {
     count(Counter::Syscalls, 1);
     let work = work::take()?;
+    work.sequence = 0;
     work.caller = Caller {
-        tgid,
+        tgid: (pid_tgid >> 32) as u32,
         tid: pid_tgid as u32,
         start_ns,
         enter_ns,

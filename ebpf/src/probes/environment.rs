@@ -13,10 +13,11 @@ use vigie_common::{
 };
 
 use crate::{
-    emit::{clamp, ring_of, submit},
+    emit::{ring_of, submit},
     kernel::read,
     maps::count,
     params::offset,
+    word::clamp,
     work::Caller,
 };
 

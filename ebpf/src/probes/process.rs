@@ -15,7 +15,7 @@ use vigie_common::{
     record::{Exec, Exit, Fork, Kind},
 };
 
-use crate::{emit, kernel::read, maps::PROCESSES, params::offset, process::start_of};
+use crate::{emit, kernel::read, maps::PROCESSES, params::offset, process, process::start_of};
 
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
@@ -31,6 +31,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
         if entry.flags & process_flags::EXPLICIT == 0 || entry.policy != ProcessPolicy::Watch as u32
         {
             let _ = PROCESSES.remove(tgid);
+            process::changed(tgid);
         }
     }
     let filename = read::<u64>(program, offset!(binprm_filename)).unwrap_or(0);
@@ -87,6 +88,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
             let _ = PROCESSES.insert(tgid, child, 0);
         }
     }
+    process::changed(tgid);
     emit::plain::<Fork>(u64::from(tgid), false, |record| {
         // SAFETY: the record is reserved and large enough.
         unsafe {
@@ -118,6 +120,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: map values stay valid while the program runs.
     let start_ns = unsafe { (*entry).start_boot_ns };
     let _ = PROCESSES.remove(tgid);
+    process::changed(tgid);
     emit::plain::<Exit>(u64::from(tgid), false, |record| {
         // SAFETY: the record is reserved and large enough.
         unsafe {

@@ -4,7 +4,8 @@
 //! - Records: `Data`, and `Open` before the first of a connection; `Close` for unix sockets.
 //! - Kernel: 5.5 for BTF raw tracepoints.
 //! - Fallback: none; it is itself the fallback of the socket backend.
-//! - Cost: a call that does not concern vigie costs one table look-up in each program.
+//! - Cost: a look at its number in each program for every call; for those that move bytes of a process
+//!   that is not watched a look at the cache of processes, too.
 //!
 //! Everything happens at exit, where the kernel's return value says how much was moved and the
 //! registers still hold the arguments (the kernel saves them at entry and restores them from there).

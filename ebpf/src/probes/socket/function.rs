@@ -8,7 +8,7 @@
 //! - Kernel: 5.5, with trampolines (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS).
 //! - Fallback: kprobes.
 //! - Cost: nothing in other system calls; a send or receive of a process that is not watched costs
-//!   one table look-up.
+//!   a look at the cache of processes.
 
 use aya_ebpf::{
     helpers::generated::bpf_get_current_pid_tgid,
@@ -21,16 +21,10 @@ use super::{Call, finished, released, sock_of};
 use crate::entered;
 
 macro_rules! sends {
-    ($($entry:ident, $exit:ident, $function:literal;)*) => {$(
-        #[fentry(function = $function)]
-        pub fn $entry(_: FEntryContext) -> i32 {
-            begun();
-            0
-        }
-
+    ($($exit:ident, $function:literal;)*) => {$(
         #[fexit(function = $function)]
         pub fn $exit(ctx: FExitContext) -> i32 {
-            sent(&ctx, ctx.arg(1), ctx.arg(2), ctx.arg(3));
+            sent(&ctx, ctx.arg(1), ctx.arg(2), ctx.arg(3), 0);
             0
         }
     )*};
@@ -55,9 +49,8 @@ macro_rules! receives {
 }
 
 sends! {
-    fentry_inet_sendmsg, fexit_inet_sendmsg, "inet_sendmsg";
-    fentry_inet6_sendmsg, fexit_inet6_sendmsg, "inet6_sendmsg";
-    fentry_unix_stream_sendmsg, fexit_unix_stream_sendmsg, "unix_stream_sendmsg";
+    fexit_inet_sendmsg, "inet_sendmsg";
+    fexit_inet6_sendmsg, "inet6_sendmsg";
 }
 
 receives! {
@@ -66,17 +59,33 @@ receives! {
     fexit_unix_stream_recvmsg, "unix_stream_recvmsg";
 }
 
+/// Notes when the send begins: TCP tells it itself, see [`entered`].
+#[fentry(function = "unix_stream_sendmsg")]
+pub fn fentry_unix_stream_sendmsg(_: FEntryContext) -> i32 {
+    // SAFETY: no arguments.
+    entered::note(unsafe { bpf_get_current_pid_tgid() } as u32);
+    0
+}
+
+#[fexit(function = "unix_stream_sendmsg")]
+pub fn fexit_unix_stream_sendmsg(ctx: FExitContext) -> i32 {
+    // SAFETY: no arguments.
+    let enter_ns = entered::of(unsafe { bpf_get_current_pid_tgid() } as u32);
+    sent(&ctx, ctx.arg(1), ctx.arg(2), ctx.arg(3), enter_ns);
+    0
+}
+
 /// inet_sendpage(socket, page, offset, size, flags)
 #[fexit(function = "inet_sendpage")]
 pub fn fexit_inet_sendpage(ctx: FExitContext) -> i32 {
-    sent(&ctx, 0, ctx.arg(3), ctx.arg(5));
+    sent(&ctx, 0, ctx.arg(3), ctx.arg(5), 0);
     0
 }
 
 /// unix_stream_sendpage(socket, page, offset, size, flags)
 #[fexit(function = "unix_stream_sendpage")]
 pub fn fexit_unix_stream_sendpage(ctx: FExitContext) -> i32 {
-    sent(&ctx, 0, ctx.arg(3), ctx.arg(5));
+    sent(&ctx, 0, ctx.arg(3), ctx.arg(5), 0);
     0
 }
 
@@ -102,15 +111,7 @@ pub fn fentry_unix_release(ctx: FEntryContext) -> i32 {
 }
 
 #[inline(always)]
-fn begun() {
-    // SAFETY: no arguments.
-    entered::note(unsafe { bpf_get_current_pid_tgid() } as u32);
-}
-
-#[inline(always)]
-fn sent(ctx: &FExitContext, message: u64, asked: u64, returned: i32) {
-    // SAFETY: no arguments.
-    let tid = unsafe { bpf_get_current_pid_tgid() } as u32;
+fn sent(ctx: &FExitContext, message: u64, asked: u64, returned: i32, enter_ns: u64) {
     finished(&Call {
         sock: sock_of(ctx.arg(0)),
         message,
@@ -118,6 +119,6 @@ fn sent(ctx: &FExitContext, message: u64, asked: u64, returned: i32) {
         flags: 0,
         returned: returned.into(),
         direction: Direction::Sent,
-        enter_ns: entered::of(tid),
+        enter_ns,
     });
 }

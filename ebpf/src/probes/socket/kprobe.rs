@@ -118,6 +118,9 @@ pub fn kretprobe_returned(ctx: RetProbeContext) -> u32 {
 pub fn kprobe_tcp_cleanup_rbuf(ctx: ProbeContext) -> u32 {
     // SAFETY: no arguments.
     let thread = unsafe { bpf_get_current_pid_tgid() };
+    if process::watched((thread >> 32) as u32).is_none() {
+        return 0;
+    }
     let sock = argument(&ctx, 0);
     let copied = i64::from(argument(&ctx, 1) as i32);
     let Some(call) = IN_FLIGHT.get_ptr_mut(thread) else {
@@ -140,6 +143,9 @@ pub fn kprobe_tcp_cleanup_rbuf(ctx: ProbeContext) -> u32 {
 pub fn kprobe_release_sock(ctx: ProbeContext) -> u32 {
     // SAFETY: no arguments.
     let thread = unsafe { bpf_get_current_pid_tgid() };
+    if process::watched((thread >> 32) as u32).is_none() {
+        return 0;
+    }
     let Some(call) = IN_FLIGHT.get_ptr_mut(thread) else { return 0 };
     // SAFETY: the entry is this thread's own.
     let call = unsafe { &mut *call };
@@ -201,8 +207,9 @@ fn begun(ctx: &ProbeContext, message: u64, asked: u64, flags: u32, kind: u32) {
         sock: sock_of(argument(ctx, 0)),
         message,
         asked,
+        // TCP tells it itself, see `entered`.
         // SAFETY: no arguments.
-        enter_ns: if kind & SENT == 0 { 0 } else { unsafe { bpf_ktime_get_ns() } },
+        enter_ns: if kind == SENT | RETURNS { unsafe { bpf_ktime_get_ns() } } else { 0 },
         handled: 0,
         flags,
         kind,

@@ -1,22 +1,27 @@
 //! The socket backend on BTF tracepoints.
 //!
 //! - Hooks: `sock_send_length` and `sock_recv_length`, which every send and receive passes at its
-//!   end; `tcp_sendmsg_locked` for the time of its beginning; `tcp_rcv_space_adjust` for splice.
+//!   end; `tcp_rcv_space_adjust` for splice.
 //! - Records: `Data`, `Open`.
-//! - Kernel: 6.3; `tcp_sendmsg_locked` 6.16, before that `sys_enter` takes its place.
+//! - Kernel: 6.3.
 //! - Fallback: the system calls.
 //! - Cost: nothing in other system calls; a send or receive of a process that is not watched costs
-//!   one table look-up.
+//!   a look at the cache of processes.
 //!
 //! The tracepoints tell the sock and the length, not where the bytes are: that is taken from the
 //! registers of the system call that the thread is in. What io_uring moves has no call of its own,
 //! so it is counted by its length. Splice from a TCP socket passes neither, but
 //! `tcp_rcv_space_adjust`, and the socket's sequence numbers say how much it took. The close of a unix
-//! socket is seen by `sys_enter`, which is attached with the first such connection.
+//! socket is seen by `sys_enter`, which is attached with the first such connection, and notes when writes to
+//! such sockets begin.
+
+use core::ffi::c_void;
 
 use aya_ebpf::{
-    bindings::pt_regs,
-    helpers::generated::{bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_task_pt_regs},
+    bindings::{pt_regs, task_struct},
+    helpers::generated::{
+        bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_skc_to_tcp_sock, bpf_task_pt_regs,
+    },
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
@@ -28,10 +33,10 @@ use crate::{
     maps::{SERIES, count},
     params::offset,
     probes::call::{
-        MSG_OOB, MSG_TRUNC, begin, has_header, has_several, is_compat, kind, kind_of, skips,
-        source, tells_end, vigie_message,
+        MSG_OOB, MSG_TRUNC, begin, begin_as, has_header, has_several, is_compat, kind, kind_of,
+        skips, source, tells_end, vigie_message,
     },
-    segment,
+    process, segment, unread,
     work::{Source, Work, vigie_entry, work},
 };
 
@@ -65,16 +70,26 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     if skips(flags.into()) {
         return 0;
     }
-    let Some(work) = begin(0) else { return 0 };
-    moved(work, ctx.arg(0), returned, flags.into(), Direction::Received);
+    let task = Task::current();
+    let Some(start_ns) = process::watched(task.tgid()) else { return 0 };
+    let Some(work) = begin_as(task.pid_tgid(), start_ns, 0) else { return 0 };
+    // SAFETY: the verifier knows the argument as a `struct sock`. The helper gives the same sock, or
+    // null when it is not TCP's, and the verifier checks the access against BTF.
+    unsafe {
+        let tcp = bpf_skc_to_tcp_sock(ctx.arg::<*mut c_void>(0)).cast::<u8>();
+        if !tcp.is_null() {
+            let sequence = *tcp.add(offset!(tcp_copied_seq)).cast::<u32>();
+            work.sequence = Work::HAS_SEQUENCE | u64::from(sequence);
+        }
+    }
+    let flags = u64::from(flags);
+    moved(work, task.registers(), ctx.arg(0), returned, flags, Direction::Received);
     work.give();
     0
 }
 
 #[btf_tracepoint(function = "sock_send_length")]
 pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
-    // SAFETY: no arguments.
-    let enter_ns = entered::take(unsafe { bpf_get_current_pid_tgid() } as u32);
     let returned: i32 = ctx.arg(1);
     if returned <= 0 {
         end_series();
@@ -82,24 +97,28 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
             return 0;
         }
     }
-    let Some(work) = begin(enter_ns) else { return 0 };
-    moved(work, ctx.arg(0), returned, 0, Direction::Sent);
+    let task = Task::current();
+    let Some(start_ns) = process::watched(task.tgid()) else { return 0 };
+    let sock: u64 = ctx.arg(0);
+    let registers = task.registers();
+    // SAFETY: see `moved`.
+    let kind = kind_of(unsafe { (*registers).orig_rax });
+    if (kind == kind::SENDFILE || kind == kind::SPLICE)
+        && returned > 0
+        && unread::sent(sock, returned as u64, task.tgid(), task.tid(), start_ns)
+    {
+        return 0;
+    }
+    let Some(work) = begin_as(task.pid_tgid(), start_ns, 0) else { return 0 };
+    moved(work, registers, sock, returned, 0, Direction::Sent);
     work.give();
-    0
-}
-
-/// Passed once for each piece of a TCP send, before it is taken.
-#[btf_tracepoint(function = "tcp_sendmsg_locked")]
-pub fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
-    // SAFETY: no arguments.
-    entered::note_first(unsafe { bpf_get_current_pid_tgid() } as u32, ctx.arg(0));
     0
 }
 
 /// Passed when bytes were taken out of a TCP socket, by splice too.
 #[btf_tracepoint(function = "tcp_rcv_space_adjust")]
 pub fn tcp_rcv_space_adjust(ctx: BtfTracePointContext) -> i32 {
-    let registers = registers();
+    let registers = Task::current().registers();
     // SAFETY: see `moved`.
     if kind_of(unsafe { (*registers).orig_rax }) != kind::SPLICE {
         return 0;
@@ -120,16 +139,51 @@ pub fn tcp_rcv_space_adjust(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The registers of the system call that the current thread is in.
-#[inline(always)]
-fn registers() -> *const pt_regs {
-    // SAFETY: no arguments; the task is the current one.
-    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as usize as *const pt_regs }
+/// The current thread, as the verifier knows it: its fields are read without a call.
+#[derive(Clone, Copy)]
+struct Task(*mut task_struct);
+
+impl Task {
+    #[inline(always)]
+    fn current() -> Self {
+        // SAFETY: no arguments.
+        Self(unsafe { bpf_get_current_task_btf() })
+    }
+
+    #[inline(always)]
+    fn tgid(self) -> u32 {
+        // SAFETY: the verifier checks the access against BTF.
+        unsafe { *self.0.cast::<u8>().add(offset!(task_tgid)).cast::<u32>() }
+    }
+
+    #[inline(always)]
+    fn tid(self) -> u32 {
+        // SAFETY: as in `tgid`.
+        unsafe { *self.0.cast::<u8>().add(offset!(task_pid)).cast::<u32>() }
+    }
+
+    #[inline(always)]
+    fn pid_tgid(self) -> u64 {
+        u64::from(self.tgid()) << 32 | u64::from(self.tid())
+    }
+
+    /// The registers of the system call that it is in.
+    #[inline(always)]
+    fn registers(self) -> *const pt_regs {
+        // SAFETY: the task is the current one.
+        unsafe { bpf_task_pt_regs(self.0) as usize as *const pt_regs }
+    }
 }
 
 #[inline(always)]
-fn moved(work: &mut Work, sock: u64, returned: i32, flags: u64, direction: Direction) {
-    let registers = registers();
+fn moved(
+    work: &mut Work,
+    registers: *const pt_regs,
+    sock: u64,
+    returned: i32,
+    flags: u64,
+    direction: Direction,
+) {
     // SAFETY: the verifier knows what the helper returns as a pointer to `struct pt_regs` and
     // checks each access against BTF.
     let (number, second, third, fourth) =
@@ -142,6 +196,10 @@ fn moved(work: &mut Work, sock: u64, returned: i32, flags: u64, direction: Direc
             segment::ended(work, sock, direction, (-returned) as u8);
         }
         return;
+    }
+    if sent && kind >= kind::WRITE {
+        // Noted where `sys_enter` is attached.
+        work.caller.enter_ns = entered::of(work.caller.tid);
     }
     work.total = returned as u64;
     work.source = Source::none();
