@@ -25,7 +25,7 @@ use vigie_common::{
 use crate::{
     classify::{DATA, FRAME, HEADERS, Head, PREFACE, head, vigie_classify},
     connection::{self, Connection, Half},
-    emit, entered,
+    emit,
     first::vigie_first_bytes,
     kernel::{read, read_user},
     maps::{count, tuning},
@@ -65,8 +65,6 @@ pub(crate) const LOST: u32 = 255;
 pub(crate) struct Walk {
     /// What made it known in this call that the connection speaks HTTP/2, else 0.
     pub(crate) began: u64,
-    /// When bytes went by before.
-    pub(crate) last_ns: u64,
     /// Bytes of the current frame that are still to come.
     left: u32,
     /// How many of these are to be copied.
@@ -97,9 +95,6 @@ pub extern "C" fn vigie_http2(slot: u64, sent: u64) -> u64 {
     let Some(connection) = connection::known(work.sock) else { return 0 };
     let direction = if sent == 0 { Direction::Received } else { Direction::Sent };
     let fresh = work.walk.began;
-    if sent != 0 && work.caller.enter_ns == 0 && connection.family != connection::AF_UNIX {
-        entered::vigie_left(slot, work.walk.last_ns);
-    }
     let ignored = hint(connection.id, direction) == u64::MAX;
     prepare(work, connection, direction, false);
     let (half, messages) = match direction {

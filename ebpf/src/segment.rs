@@ -80,7 +80,12 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     }
     match direction {
         Direction::Received => count(Counter::BytesReceived, total),
-        Direction::Sent => count(Counter::BytesSent, total),
+        Direction::Sent => {
+            count(Counter::BytesSent, total);
+            if connection.is_tcp_client() && work.caller.enter_ns == 0 {
+                entered::vigie_left(slot, last_ns);
+            }
+        }
     }
     let tuning = tuning();
     let shed = tuning.shed != 0;
@@ -91,7 +96,6 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     if connection.is_http2() {
         work.failed = unannounced;
         work.walk.began = fresh;
-        work.walk.last_ns = last_ns;
         return 1;
     }
     let class = connection.class;
@@ -105,9 +109,6 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     let half = connection.half(direction);
     let (pending, pending_length) = (half.pending, half.pending_length);
     if is_request {
-        if sent != 0 && work.caller.enter_ns == 0 && connection.family != connection::AF_UNIX {
-            entered::vigie_left(slot, last_ns);
-        }
         exchange::before_request(connection, work, turn || pending_length > 0, last_ns);
     }
     prepare(work, connection, direction, turn);

@@ -205,17 +205,22 @@ fn probe(status: &Status) -> Probe {
 }
 
 fn features(loaded: bool) -> Vec<Feature> {
-    let http = if loaded {
-        Feature { name: "http1", state: "ok", reason: None }
-    } else {
-        Feature { name: "http1", state: "off", reason: Some("no backend".to_owned()) }
+    let protocol = |name| {
+        if loaded {
+            Feature { name, state: "ok", reason: None }
+        } else {
+            Feature { name, state: "off", reason: Some("no backend".to_owned()) }
+        }
     };
-    let later =
-        |name| Feature { name, state: "off", reason: Some("not in this version".to_owned()) };
     vec![
-        http,
-        later("http2"),
-        later("tls-openssl"),
+        protocol("http1"),
+        protocol("http2"),
+        protocol("grpc"),
+        Feature {
+            name: "tls-openssl",
+            state: "off",
+            reason: Some("not in this version".to_owned()),
+        },
         Feature {
             name: "context-injection",
             state: "off",
