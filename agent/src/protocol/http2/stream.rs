@@ -205,7 +205,13 @@ impl Stream {
     pub(super) fn hide(&mut self, asks: bool, why: Flags) {
         self.hidden = Some(self.hidden.map_or(why, |before| before | why));
         self.missed.set(why);
-        if asks { self.request.lose() } else { self.response.lose() }
+        let side = if asks { &mut self.request } else { &mut self.response };
+        if !side.ended {
+            side.lose();
+            if asks || self.answer != Answer::None {
+                self.flags.set(why);
+            }
+        }
     }
 
     /// What heads and trailers of both directions have in common.
