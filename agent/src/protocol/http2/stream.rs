@@ -345,7 +345,7 @@ impl Stream {
         match ended {
             // It is among the fields that are not known.
             Ended::Whole if self.answer == Answer::Unknown => None,
-            Ended::Whole => self.status.map(grpc::of_http_status),
+            Ended::Whole => self.status.map(GrpcStatus::of_http),
             Ended::Reset(code) => code.map(|code| grpc::of_reset(code, spent_ns, self.timeout_ns)),
             Ended::Broken(_) => Some(GrpcStatus::UNAVAILABLE),
             Ended::Unseen(_) => None,
