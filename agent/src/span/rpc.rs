@@ -80,6 +80,19 @@ impl GrpcStatus {
         }
     }
 
+    /// What stands for the status of a call whose response ended without one, by the status of HTTP
+    /// (gRPC's `http-grpc-status-mapping.md`).
+    pub fn of_http(status: u16) -> Self {
+        match status {
+            400 => Self::INTERNAL,
+            401 => Self::UNAUTHENTICATED,
+            403 => Self::PERMISSION_DENIED,
+            404 => Self::UNIMPLEMENTED,
+            429 | 502 | 503 | 504 => Self::UNAVAILABLE,
+            _ => Self::UNKNOWN,
+        }
+    }
+
     /// The number.
     pub fn code(self) -> u8 {
         self.0
@@ -225,6 +238,8 @@ mod tests {
         assert_eq!(GrpcStatus::from_code(5).name(), "NOT_FOUND");
         assert_eq!(GrpcStatus::from_code(16), GrpcStatus::UNAUTHENTICATED);
         assert_eq!(GrpcStatus::from_code(17), GrpcStatus::UNKNOWN);
+        assert_eq!(GrpcStatus::of_http(404).name(), "UNIMPLEMENTED");
+        assert_eq!(GrpcStatus::of_http(200).name(), "UNKNOWN");
         assert_eq!(GrpcStatus::from_code(u32::MAX), GrpcStatus::UNKNOWN);
         for (code, server, client) in [
             (0, false, false),

@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use httparse::{Header, ParserConfig, Status};
 
 use super::framing::Fields;
+use super::rpc::Rpc;
 use crate::protocol::field::{MAX_METHOD, MAX_PATH, prefix, text, without_user};
 use crate::protocol::traceparent;
 use crate::span::TraceContext;
@@ -36,6 +37,8 @@ pub(super) struct RequestHead {
     pub(super) fields: Fields,
     /// `Expect: 100-continue`.
     pub(super) expects_continue: bool,
+    /// It calls a method of gRPC-Web or Connect.
+    pub(super) rpc: Option<Rpc>,
 }
 
 /// What is kept of a response head.
@@ -44,6 +47,8 @@ pub(super) struct ResponseHead {
     pub(super) status: u16,
     /// `Upgrade: h2c`: with status 101 the connection becomes HTTP/2.
     pub(super) is_h2c: bool,
+    /// `grpc-status`, where a response of gRPC-Web has nothing else to say.
+    pub(super) grpc_status: Option<u32>,
     pub(super) fields: Fields,
 }
 
@@ -149,6 +154,7 @@ fn request_with<'b>(
         context: None,
         fields: Fields::default(),
         expects_continue: false,
+        rpc: None,
     };
     let mut host: &[u8] = &[];
     let mut contexts = 0_u32;
@@ -162,6 +168,12 @@ fn request_with<'b>(
             }
             10 if name.eq_ignore_ascii_case(b"user-agent") => {
                 head.user_agent = text(header.value);
+            }
+            12 if name.eq_ignore_ascii_case(b"content-type") => {
+                head.rpc = Rpc::of_content_type(header.value).or(head.rpc);
+            }
+            24 if name.eq_ignore_ascii_case(b"connect-protocol-version") => {
+                head.rpc = head.rpc.or(Some(Rpc::CONNECT));
             }
             11 if name.eq_ignore_ascii_case(b"traceparent") => {
                 contexts += 1;
@@ -187,8 +199,13 @@ fn response_with<'b>(
         return Ok(Status::Partial);
     };
     let status = parsed.code.filter(|code| *code >= 100).ok_or(httparse::Error::Status)?;
-    let mut head = ResponseHead { status, is_h2c: false, fields: Fields::default() };
+    let mut head =
+        ResponseHead { status, is_h2c: false, grpc_status: None, fields: Fields::default() };
     for header in parsed.headers.iter() {
+        if header.name.eq_ignore_ascii_case("grpc-status") {
+            head.grpc_status =
+                std::str::from_utf8(header.value).ok().and_then(|it| it.parse().ok());
+        }
         if status == 101 && header.name.eq_ignore_ascii_case("upgrade") {
             head.is_h2c = header.value.trim_ascii().eq_ignore_ascii_case(b"h2c");
         }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::half::Start;
 use super::head::RequestHead;
+use super::rpc::Rpc;
 use crate::event::MonoNs;
 use crate::protocol::{Call, Exchange, Role};
 use crate::span::Flags;
@@ -31,6 +32,8 @@ pub(super) struct InFlight {
     pub(super) number: u32,
     /// The kernel counts it.
     pub(super) undelivered: bool,
+    /// It is a call of a remote procedure.
+    pub(super) rpc: Option<Rpc>,
 }
 
 impl InFlight {
@@ -51,6 +54,7 @@ impl InFlight {
             expects_continue: head.expects_continue,
             number: 0,
             undelivered: false,
+            rpc: head.rpc,
             call: HttpCall {
                 version: head.version,
                 method: head.method,
@@ -79,7 +83,10 @@ impl InFlight {
             unit: self.start.unit,
             context: self.context,
             flags: self.flags,
-            call: Call::Http(self.call),
+            call: match self.rpc {
+                Some(rpc) => Call::Grpc(Box::new(rpc.call(self.call))),
+                None => Call::Http(self.call),
+            },
             undelivered: self.undelivered,
         }
     }

@@ -87,6 +87,9 @@ impl Http1 {
             entry.first_byte_ns = Some(start.exit_ns);
             entry.end_ns = at.exit_ns;
             entry.call.status = Some(head.status);
+            if let Some(rpc) = &mut entry.rpc {
+                rpc.status = head.grpc_status;
+            }
             entry.flags.set(flags);
             tunnel |= entry.is("CONNECT") && (200..300).contains(&head.status);
             if entry.is("HEAD") {

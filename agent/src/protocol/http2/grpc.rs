@@ -75,18 +75,6 @@ impl Messages {
     }
 }
 
-/// What stands for the status of a call whose response ended without one, by the status of HTTP.
-pub(super) fn of_http_status(status: u16) -> GrpcStatus {
-    match status {
-        400 => GrpcStatus::INTERNAL,
-        401 => GrpcStatus::UNAUTHENTICATED,
-        403 => GrpcStatus::PERMISSION_DENIED,
-        404 => GrpcStatus::UNIMPLEMENTED,
-        429 | 502 | 503 | 504 => GrpcStatus::UNAVAILABLE,
-        _ => GrpcStatus::UNKNOWN,
-    }
-}
-
 /// What stands for the status of a call whose stream was reset with this code, after so long.
 pub(super) fn of_reset(code: u32, spent_ns: u64, timeout_ns: Option<u64>) -> GrpcStatus {
     match code {
@@ -153,7 +141,5 @@ mod tests {
         assert_eq!(name(8, 99_000_000, Some(100_000_000)), "DEADLINE_EXCEEDED");
         assert_eq!(name(7, 0, None), "UNAVAILABLE");
         assert_eq!(name(2, 0, None), "INTERNAL");
-        assert_eq!(of_http_status(404).name(), "UNIMPLEMENTED");
-        assert_eq!(of_http_status(200).name(), "UNKNOWN");
     }
 }

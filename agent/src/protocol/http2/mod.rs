@@ -168,7 +168,7 @@ impl Http2 {
     fn gap(&mut self, asks: bool, count: Option<u64>, why: Flags, at: &At, sink: &mut impl Sink) {
         let half = self.half(asks);
         let was_placed = half.lost().is_none();
-        let item = half.gap(count, why, why == Flags::LOSSY);
+        let item = half.gap(count, why);
         let is_lost = was_placed && half.lost().is_some();
         if let Some(item) = item {
             self.item(asks, item, at, sink);

@@ -205,7 +205,13 @@ impl Stream {
     pub(super) fn hide(&mut self, asks: bool, why: Flags) {
         self.hidden = Some(self.hidden.map_or(why, |before| before | why));
         self.missed.set(why);
-        if asks { self.request.lose() } else { self.response.lose() }
+        let side = if asks { &mut self.request } else { &mut self.response };
+        if !side.ended {
+            side.lose();
+            if asks || self.answer != Answer::None {
+                self.flags.set(why);
+            }
+        }
     }
 
     /// What heads and trailers of both directions have in common.
@@ -339,7 +345,7 @@ impl Stream {
         match ended {
             // It is among the fields that are not known.
             Ended::Whole if self.answer == Answer::Unknown => None,
-            Ended::Whole => self.status.map(grpc::of_http_status),
+            Ended::Whole => self.status.map(GrpcStatus::of_http),
             Ended::Reset(code) => code.map(|code| grpc::of_reset(code, spent_ns, self.timeout_ns)),
             Ended::Broken(_) => Some(GrpcStatus::UNAVAILABLE),
             Ended::Unseen(_) => None,

@@ -451,3 +451,48 @@ fn advice_for_long_bodies() {
     );
     assert_eq!(seen.advice, [Advice::SkipUntil(Direction::Received, 300_044)]);
 }
+
+#[test]
+fn calls_of_remote_procedures() {
+    #[derive(Default)]
+    struct Calls(Vec<String>);
+    impl Sink for Calls {
+        fn exchange(&mut self, exchange: Exchange) {
+            let Call::Grpc(call) = exchange.call else { return self.0.push("http".into()) };
+            let status = call.status.map_or("-", |status| status.name());
+            self.0.push(format!("{:?} {} {status}", call.transport, call.method));
+        }
+        fn problem(&mut self, _: Problem) {}
+        fn advice(&mut self, _: Advice) {}
+    }
+    let mut calls = Calls::default();
+    let mut parser = Http1::new(Role::Server, Limits::default());
+    let cases = [
+        ("Content-Type: application/grpc-web+proto", "200 OK", ""),
+        ("Content-Type: application/grpc-web+proto", "200 OK", "grpc-status: 5\r\n"),
+        ("content-type: application/grpc-web-text", "503 x", ""),
+        ("Connect-Protocol-Version: 1\r\nContent-Type: application/json", "404 x", ""),
+        ("Content-Type: application/json\r\nConnect-Protocol-Version: 1", "400 x", ""),
+        ("Content-Type: application/connect+proto", "200 OK", ""),
+        ("Content-Type: application/json\r\nConnect-Protocol-Version: 1", "200 OK", ""),
+        ("Content-Type: application/json", "200 OK", ""),
+    ];
+    for (number, (request, status, response)) in (1..).zip(cases) {
+        let request = format!("POST /a.B/C HTTP/1.1\r\n{request}\r\nContent-Length: 0\r\n\r\n");
+        let response = format!("HTTP/1.1 {status}\r\n{response}Content-Length: 0\r\n\r\n");
+        let at = At { turn: true, ..at(number) };
+        parser.piece(Direction::Received, Piece::Bytes(request.as_bytes()), &at, &mut calls);
+        parser.piece(Direction::Sent, Piece::Bytes(response.as_bytes()), &at, &mut calls);
+    }
+    let expected = [
+        "Web a.B/C -",
+        "Web a.B/C NOT_FOUND",
+        "Web a.B/C UNAVAILABLE",
+        "Connect a.B/C NOT_FOUND",
+        "Connect a.B/C -",
+        "Connect a.B/C -",
+        "Connect a.B/C OK",
+        "http",
+    ];
+    assert_eq!(calls.0, expected);
+}

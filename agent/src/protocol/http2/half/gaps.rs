@@ -4,13 +4,11 @@ use super::super::Flags;
 use super::{Half, Item, State, flag, in_memory};
 
 impl Half {
-    /// So many bytes went by unseen, `None` for an unknown number. `counted`: finding the place
-    /// again is a problem to count.
+    /// So many bytes went by unseen, `None` for an unknown number.
     pub(in super::super) fn gap(
         &mut self,
         count: Option<u64>,
         why: Flags,
-        counted: bool,
     ) -> Option<Item<'static>> {
         let left = match &mut self.state {
             State::Over => return None,
@@ -19,7 +17,7 @@ impl Half {
                 return None;
             }
             State::Preface(_) | State::Header { .. } => {
-                self.lose(why, counted);
+                self.lose(why, true);
                 return None;
             }
             State::Collect { left } => *left as u64,
@@ -29,7 +27,7 @@ impl Half {
         let inside = count.filter(|count| *count <= left);
         let item = self.gap_within(inside.unwrap_or(left), left, why);
         if inside.is_none() {
-            self.lose(why, counted);
+            self.lose(why, true);
         }
         item
     }
