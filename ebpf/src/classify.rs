@@ -115,7 +115,7 @@ fn frame(bytes: u64) -> u64 {
         HEADERS => length > 0 && length <= 16384 && flags & !0x2d == 0 && flags & 4 != 0,
         SETTINGS if stream != 0 => false,
         SETTINGS if flags == 1 => length == 0,
-        SETTINGS => flags == 0 && length > 0 && length <= 240 && length % 6 == 0,
+        SETTINGS => flags == 0 && length <= 240 && length % 6 == 0,
         PING => flags <= 1 && length == 8 && stream == 0,
         WINDOW_UPDATE => flags == 0 && length == 4,
         _ => false,

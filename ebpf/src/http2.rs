@@ -53,8 +53,9 @@ const BLIND_BYTES: u64 = 16 << 10;
 /// Messages of gRPC that are followed in a frame.
 const MAX_MESSAGES: u32 = 64;
 
-/// Rounds of the walk: each ends with a frame, with a buffer or with a record that is full.
-const MAX_ROUNDS: u32 = 512;
+/// Rounds of the walk: each ends with a frame, with a buffer or with a record that is full. A call may
+/// have 1,024 buffers.
+const MAX_ROUNDS: u32 = 2048;
 
 /// Value of `pending_length` while it is not known where a frame begins.
 pub(crate) const LOST: u32 = 255;
@@ -295,13 +296,15 @@ pub extern "C" fn vigie_frame(slot: u64) -> u64 {
     if work.remaining == 0 || work.walk.have > 8 {
         return 0;
     }
-    if work.length == 0 {
-        return next_buffer(work);
+    if work.length == 0 && next_buffer(work) == 0 {
+        return 0;
     }
-    if work.walk.left == 0 {
-        return header(work);
+    if work.walk.left == 0 && work.length > 0 && header(work) == 0 {
+        return 0;
     }
-    payload(work);
+    if work.walk.left > 0 && work.length > 0 {
+        payload(work);
+    }
     1
 }
 

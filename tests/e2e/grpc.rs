@@ -86,6 +86,7 @@ fn methods_and_codes_are_exact_on_both_ends() -> Result<()> {
             "Put:5:1:x=y:100",
             "Chat:3:3:bytes=10:20",
             "List:2:1:count=3&bytes=10000000",
+            "Put:3:3:pad=100000:100",
         ],
     )?;
     let pid = client.pid();

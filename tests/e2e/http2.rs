@@ -116,7 +116,7 @@ fn node_on_both_ends() -> Result<()> {
     let node = needs::find("node").context("no node")?;
     let server =
         Server::start("server", Command::new(&node).arg(script("node_http2.js")).arg("serve"))?;
-    for streams in ["1", "10", "100"] {
+    for streams in ["1", "10", "100", "500"] {
         let agent = start_agent()?;
         let ask = Process::start(
             Command::new(&node)

@@ -20,6 +20,12 @@ import grpc
 GRACE = 0.1
 
 
+def padded(request):
+    """The request's bytes; `pad=1000` among its pairs makes it so much longer."""
+    pad = dict(pair.split("=", 1) for pair in request.split("&") if "=" in pair).get("pad", 0)
+    return (request + "&" * (int(pad) > 0)).encode() + b"p" * int(pad)
+
+
 class Client:
     def __init__(self, target):
         # No proxy of the environment, and no limits of size.
@@ -83,7 +89,7 @@ class Client:
                 with lock:
                     if next(todo, None) is None:
                         return
-                self.call(method, request.encode(), int(messages), how)
+                self.call(method, padded(request), int(messages), how)
 
         threads = [threading.Thread(target=work) for _ in range(int(concurrency))]
         for thread in threads:
