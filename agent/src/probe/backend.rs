@@ -23,9 +23,10 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// All, cheapest first; which of them are exact is up to the kernel: [`Preemption`].
+    /// All: first the one that sees the contents of io_uring and costs little, then by cost. Which of
+    /// them are exact is up to the kernel: [`Preemption`].
     pub const ALL: [Self; 4] =
-        [Self::SocketTracepoint, Self::SocketFentry, Self::SocketKprobe, Self::Syscall];
+        [Self::SocketFentry, Self::SocketTracepoint, Self::SocketKprobe, Self::Syscall];
 
     /// Name in the configuration and in reports.
     pub const fn name(self) -> &'static str {

@@ -58,7 +58,7 @@ impl Preemption {
     }
 
     /// All backends in the order in which to try them: those that are exact, then the others; each
-    /// group as in [`Backend::ALL`], cheapest first.
+    /// group as in [`Backend::ALL`].
     pub fn order(self) -> [Backend; 4] {
         let mut order = Backend::ALL;
         // The sort is stable.
@@ -92,9 +92,9 @@ mod tests {
             let found = order.iter().filter(|backend| preemption.doubt(**backend).is_none());
             assert_eq!(found.count(), exact, "{release} {version}");
         };
-        let all = [TRACEPOINT, FENTRY, KPROBE, SYSCALL];
+        let all = [FENTRY, TRACEPOINT, KPROBE, SYSCALL];
         let without_functions = [TRACEPOINT, KPROBE, SYSCALL, FENTRY];
-        let kprobes_only = [KPROBE, TRACEPOINT, FENTRY, SYSCALL];
+        let kprobes_only = [KPROBE, FENTRY, TRACEPOINT, SYSCALL];
         check("5.10.0-36-cloud-amd64", "#1 SMP Debian 5.10.244-1", all, 4);
         check("6.12.74-cloud-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.12.74-1", all, 4);
         check("6.12.74", "#1 SMP PREEMPT Debian", without_functions, 3);

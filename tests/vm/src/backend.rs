@@ -27,7 +27,7 @@ pub(crate) fn is_exact(backend: &str, kernel: Kernel) -> bool {
 pub(crate) fn chosen(kernel: Kernel) -> &'static str {
     match kernel {
         (7.., _) => "socket-kprobe",
-        kernel if kernel >= (6, 3) => "socket-tracepoint",
+        kernel if kernel >= (6, 13) => "socket-tracepoint",
         _ => "socket-fentry",
     }
 }
