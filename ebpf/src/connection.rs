@@ -10,6 +10,7 @@ use vigie_common::{
 
 use crate::{
     first::may_begin_message,
+    http2,
     kernel::read,
     maps::{CONNECTIONS, count},
     params::{offset, setting},
@@ -220,6 +221,9 @@ pub(crate) fn catch_up(connection: &mut Connection, work: &Work) -> bool {
         && read::<u8>(sock, offset!(sock_state)).is_some_and(|state| state >= TCP_CLOSE);
     if !is_end && unseen < 1 << 31 {
         connection.received.position += u64::from(unseen);
+        if connection.is_http2() {
+            connection.received.pending_length = http2::LOST;
+        }
         count(Counter::BytesUnread, unseen.into());
     }
     now != before

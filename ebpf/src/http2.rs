@@ -54,8 +54,8 @@ const BLIND_BYTES: u64 = 16 << 10;
 const MAX_MESSAGES: u32 = 64;
 
 /// Rounds of the walk: each ends with a frame, with a buffer or with a record that is full. A call may
-/// have 1,024 buffers.
-const MAX_ROUNDS: u32 = 2048;
+/// have 1,024 buffers. So many times so many, as the verifier goes through each round of a loop.
+const MAX_ROUNDS: [u32; 2] = [64, 32];
 
 /// Value of `pending_length` while it is not known where a frame begins.
 pub(crate) const LOST: u32 = 255;
@@ -77,6 +77,11 @@ pub(crate) struct Walk {
     /// The stream whose DATA came last, and how much of its current message is still to come.
     message_stream: u32,
     message_left: u32,
+    /// Where in the frame the next message begins, whether one began in it, and whether all of the
+    /// frame is to be copied.
+    next: u64,
+    messages: u32,
+    whole: u32,
     /// Bytes of the next frame's header that came so far, and how many.
     header: [u8; 32],
     have: u32,
@@ -274,7 +279,7 @@ pub extern "C" fn vigie_frames(slot: u64) -> u64 {
     work.walk.elsewhere = 1;
     work.walk.length = 0;
     let mut round = 0;
-    while round < MAX_ROUNDS && vigie_frame(slot) != 0 {
+    while round < MAX_ROUNDS[0] && vigie_some_frames(slot) != 0 {
         round += 1;
     }
     let rest = work.remaining;
@@ -286,6 +291,20 @@ pub extern "C" fn vigie_frames(slot: u64) -> u64 {
         flush(work, rest);
     }
     0
+}
+
+/// A few rounds of the walk. Returns whether there may be others.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_some_frames(slot: u64) -> u64 {
+    let mut round = 0;
+    while round < MAX_ROUNDS[1] {
+        if vigie_frame(slot) == 0 {
+            return 0;
+        }
+        round += 1;
+    }
+    1
 }
 
 /// One round of the walk. Returns whether there may be another.
@@ -373,43 +392,61 @@ fn header(work: &mut Work) -> u64 {
 /// messages of gRPC in it: before each stand `0` or `1` and its length.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_messages(slot: u64) -> u64 {
+pub extern "C" fn vigie_grpc_messages(slot: u64) -> u64 {
     let Some(work) = work(slot) else { return 0 };
-    let length = u64::from(work.walk.left);
-    let stream = work.walk.stream;
-    let mut next =
-        if work.walk.message_stream == stream { u64::from(work.walk.message_left) } else { 0 };
-    work.walk.message_stream = 0;
-    work.walk.message_left = 0;
-    let few = if length > u64::from(WHOLE) { DATA_HEAD } else { length as u32 };
-    let mut whole = next > 0 && next < length;
+    let Walk { left: length, stream, message_stream, message_left, .. } = work.walk;
+    let first = if message_stream == stream { message_left } else { 0 };
+    work.walk.next = first.into();
+    work.walk.messages = 0;
+    work.walk.whole = u32::from(first > 0 && first < length);
     let mut message = 0;
-    while message < MAX_MESSAGES && next < length {
-        whole |= message > 0;
-        if next + 5 > work.length {
-            break;
-        }
-        let prefix = work.base.wrapping_add(next);
-        let (Some(compressed), Some(size)) =
-            (read_user::<u8>(prefix), read_user::<u32>(prefix.wrapping_add(1)))
-        else {
-            break;
-        };
-        if compressed > 1 || size == 0 && message == 0 {
-            // Not gRPC, or the middle of a message whose beginning was not seen. Files may have long
-            // stretches of zeros; large frames do not begin with messages of nothing.
-            whole = false;
-            break;
-        }
-        next += 5 + u64::from(size.swap_bytes());
+    while message < MAX_MESSAGES && vigie_grpc_message(slot) != 0 {
         message += 1;
     }
-    if next >= length {
-        work.walk.message_stream = stream;
-        work.walk.message_left = (next - length) as u32;
-    }
-    work.walk.copy = if whole { length as u32 } else { few };
+    let behind = work.walk.next.saturating_sub(length.into());
+    let is_followed = work.walk.next >= u64::from(length);
+    work.walk.message_stream = if is_followed { stream } else { 0 };
+    work.walk.message_left = if is_followed { behind as u32 } else { 0 };
+    work.walk.copy = if work.walk.whole != 0 || length <= WHOLE { length } else { DATA_HEAD };
     0
+}
+
+/// Follows one message of gRPC in the DATA frame at the current place. Returns whether another may
+/// follow in it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_grpc_message(slot: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
+    let (length, next) = (u64::from(work.walk.left), work.walk.next);
+    if next >= length {
+        return 0;
+    }
+    work.walk.whole |= work.walk.messages;
+    if next + 5 > work.length {
+        return 0;
+    }
+    let Some((compressed, size)) = prefix(work, next) else { return 0 };
+    if compressed > 1 || size == 0 && work.walk.messages == 0 {
+        // Not gRPC, or the middle of a message whose beginning was not seen. Files may have long
+        // stretches of zeros; large frames do not begin with messages of nothing.
+        work.walk.whole = 0;
+        return 0;
+    }
+    work.walk.next = next + 5 + u64::from(size);
+    work.walk.messages = 1;
+    1
+}
+
+/// What gRPC says before a message that begins `at` bytes from the current place: whether it is
+/// compressed, and how long it is.
+#[inline(always)]
+fn prefix(work: &Work, at: u64) -> Option<(u8, u32)> {
+    let address = work.base.wrapping_add(at);
+    if at + 8 <= work.length {
+        let bytes = read_user::<u64>(address)?;
+        return Some((bytes as u8, ((bytes >> 8) as u32).swap_bytes()));
+    }
+    Some((read_user::<u8>(address)?, read_user::<u32>(address.wrapping_add(1))?.swap_bytes()))
 }
 
 /// Passes over the payload of a frame, as far as it is in the buffer.
@@ -417,7 +454,7 @@ pub extern "C" fn vigie_messages(slot: u64) -> u64 {
 fn payload(work: &mut Work) {
     if work.walk.fresh != 0 {
         work.walk.fresh = 0;
-        vigie_messages(work.slot);
+        vigie_grpc_messages(work.slot);
     }
     let take = work.length.min(work.walk.left.into());
     let copy = take.min(work.walk.copy.into()).min(work.budget);

@@ -23,7 +23,7 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// All: first the one that sees the contents of io_uring and costs little, then by cost. Which of
+    /// All: first the one that sees what `io_uring` moves and costs little, then by cost. Which of
     /// them are exact is up to the kernel: [`Preemption`].
     pub const ALL: [Self; 4] =
         [Self::SocketFentry, Self::SocketTracepoint, Self::SocketKprobe, Self::Syscall];
