@@ -75,7 +75,7 @@ pub(crate) fn task(workspace: &Workspace, args: &Args) -> Result<()> {
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<Results> {
     let mut results = Results::default();
     let chosen = choose(&args.kernel)?;
-    for program in ["qemu-system-x86_64", "setpriv", "strip", "nginx", "ab", "ip"] {
+    for program in ["qemu-system-x86_64", "setpriv", "strip", "nginx", "ab", "h2load", "ip"] {
         if command::which(program).is_none() {
             results.skip("virtual machines", &format!("no {program}, see set-up's messages"));
             return Ok(results);

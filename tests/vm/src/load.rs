@@ -1,4 +1,4 @@
-//! Load by `ab`.
+//! Load by `ab`, and over HTTP/2 by `h2load`.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -34,4 +34,18 @@ pub(crate) fn ab(address: SocketAddr, requests: u64, connections: u32) -> Result
         requests: field("Complete requests:")?.parse().context("ab's requests")?,
         seconds: field("Time taken for tests:")?.parse().context("ab's time")?,
     })
+}
+
+/// Sends `requests` over two connections, ten streams at a time.
+pub(crate) fn h2load(address: SocketAddr, requests: u64) -> Result<()> {
+    let output = Command::new("/bin/h2load")
+        .args(["-c", "2", "-m", "10", "-n", &requests.to_string()])
+        .arg(format!("http://{address}/"))
+        .output()
+        .context("cannot start h2load")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "h2load: {}", String::from_utf8_lossy(&output.stderr).trim());
+    let all = format!("{requests} succeeded");
+    ensure!(text.contains(&all), "h2load did not say `{all}`:\n{text}");
+    Ok(())
 }

@@ -20,6 +20,8 @@ pub(crate) struct Nginx {
     pub(crate) worker: u32,
     /// Where it answers.
     pub(crate) address: SocketAddr,
+    /// Where it answers over HTTP/2.
+    pub(crate) http2: SocketAddr,
 }
 
 impl Nginx {
@@ -31,7 +33,7 @@ impl Nginx {
         let page: String = ('a'..='z').cycle().take(PAGE).collect();
         fs::write(format!("{html}/index.html"), page).context("writing the page")?;
         let configuration = format!("{prefix}/nginx.conf");
-        fs::write(&configuration, configure(port)).context("writing nginx.conf")?;
+        fs::write(&configuration, configure(port, port + 1)).context("writing nginx.conf")?;
         let log = fs::File::create(format!("{prefix}/error.log")).context("creating a log")?;
         let master = Command::new("/bin/nginx")
             .args(["-p", &prefix, "-c", &configuration, "-e", "stderr"])
@@ -41,8 +43,9 @@ impl Nginx {
             .spawn()
             .context("cannot start nginx")?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let http2 = SocketAddr::from((Ipv4Addr::LOCALHOST, port + 1));
         let id = master.id();
-        let mut nginx = Self { master, worker: 0, address };
+        let mut nginx = Self { master, worker: 0, address, http2 };
         nginx.worker = process::wait_for("nginx answers", START_LIMIT, || {
             let worker = process::children(id)?.first().copied();
             Ok(worker.filter(|_| TcpStream::connect(address).is_ok()))
@@ -64,7 +67,7 @@ impl Drop for Nginx {
     }
 }
 
-fn configure(port: u16) -> String {
+fn configure(port: u16, http2: u16) -> String {
     format!(
         "user root;
 worker_processes 1;
@@ -82,6 +85,7 @@ http {{
     keepalive_requests 1000000000;
     server {{
         listen 127.0.0.1:{port};
+        listen 127.0.0.1:{http2} http2;
         location / {{ root html; sendfile on; tcp_nopush on; }}
     }}
 }}

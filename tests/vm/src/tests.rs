@@ -100,13 +100,14 @@ impl Test {
 }
 
 /// All tests, in the order in which they run. Lockdown is last: there is no way back.
-pub(crate) const TESTS: [Test; 18] = [
+pub(crate) const TESTS: [Test; 19] = [
     Test::new("check", check::machine),
     Test::new("accuracy", accuracy::rows),
     Test::new("exact_counts", counts::exact).in_depth(),
     Test::new("older_connections", counts::older).exact(),
     Test::new("moment_of_ready", counts::moment_of_ready).in_depth(),
     Test::new("nginx", counts::nginx).in_depth(),
+    Test::new("http2", counts::http2).in_depth(),
     Test::new("io_uring", uring::exchanges).exact(),
     Test::new("restart", life::restart).on_last(),
     Test::new("killed", life::killed).on_last(),

@@ -16,7 +16,7 @@ use crate::{command, toolchain};
 /// No musl is needed: the GNU target links statically, too.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// Programs of this machine. Each is a link in `/bin` to where it is here.
-const PROGRAMS: [&str; 4] = ["nginx", "ab", "ip", "setpriv"];
+const PROGRAMS: [&str; 5] = ["nginx", "ab", "h2load", "ip", "setpriv"];
 /// Enough for programs that ask who they are.
 const PASSWD: &str = "root:x:0:0:root:/:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n";
 const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";

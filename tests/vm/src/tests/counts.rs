@@ -102,3 +102,12 @@ pub(super) fn nginx(case: &Case) -> Result<Verdict> {
     expect_exactly(&report, "GET /", requests.into())?;
     Ok(Verdict::Passed)
 }
+
+/// The same over HTTP/2.
+pub(super) fn http2(case: &Case) -> Result<Verdict> {
+    let nginx = Nginx::start(8080)?;
+    let requests = case.size(500, 200).into();
+    let report = watching(&case.options(), || load::h2load(nginx.http2, requests))?;
+    expect_exactly(&report, "GET /", requests)?;
+    Ok(Verdict::Passed)
+}
