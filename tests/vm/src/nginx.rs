@@ -11,6 +11,8 @@ use crate::process;
 
 /// Size of the page in bytes.
 const PAGE: usize = 600;
+/// How far the port for HTTP/2 is above the other one.
+const HTTP2: u16 = 1000;
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// A running nginx; ends when dropped.
@@ -33,7 +35,7 @@ impl Nginx {
         let page: String = ('a'..='z').cycle().take(PAGE).collect();
         fs::write(format!("{html}/index.html"), page).context("writing the page")?;
         let configuration = format!("{prefix}/nginx.conf");
-        fs::write(&configuration, configure(port, port + 1)).context("writing nginx.conf")?;
+        fs::write(&configuration, configure(port, port + HTTP2)).context("writing nginx.conf")?;
         let log = fs::File::create(format!("{prefix}/error.log")).context("creating a log")?;
         let master = Command::new("/bin/nginx")
             .args(["-p", &prefix, "-c", &configuration, "-e", "stderr"])
@@ -43,7 +45,7 @@ impl Nginx {
             .spawn()
             .context("cannot start nginx")?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let http2 = SocketAddr::from((Ipv4Addr::LOCALHOST, port + 1));
+        let http2 = SocketAddr::from((Ipv4Addr::LOCALHOST, port + HTTP2));
         let id = master.id();
         let mut nginx = Self { master, worker: 0, address, http2 };
         nginx.worker = process::wait_for("nginx answers", START_LIMIT, || {
