@@ -191,6 +191,16 @@ fn connections_older_than_vigie() -> Result<()> {
         ensure!(of.len() == wanted, "{who} has {} of {wanted} calls", of.len());
         let known = of.iter().filter(|span| span.name.starts_with("shop.Cart/")).count();
         println!("{who}: the method of {known} of {wanted} calls is known");
+        for (method, calls) in [("Get", 220), ("Put", 20), ("List", 5)] {
+            // As gRPC or, where that is not known, as HTTP/2.
+            let named =
+                of.iter().filter(|span| span.name.ends_with(&format!("shop.Cart/{method}")));
+            let (named, made) = (named.count(), calls * wanted / 245);
+            ensure!(
+                named <= made,
+                "{who}: {named} calls of {method}, which was called {made} times"
+            );
+        }
         for span in of.iter().filter(|span| !span.name.starts_with("shop.Cart/")) {
             ensure!(
                 span.flags.iter().any(|flag| flag == "mid_stream"),
