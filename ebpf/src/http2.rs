@@ -32,7 +32,7 @@ use crate::{
     params::{offset, setting},
     segment::{carry, hint, prepare},
     word::clamp,
-    work::{Source, Work, vigie_entry, work},
+    work::{Source, Work, next_buffer, work},
 };
 
 /// Bytes of a frame's header.
@@ -284,7 +284,7 @@ pub extern "C" fn vigie_frames(slot: u64) -> u64 {
     }
     let rest = work.remaining;
     if rest > 0 {
-        unread(work);
+        unread(work, round == MAX_ROUNDS[0]);
         work.remaining = 0;
     }
     if work.walk.length > 0 || rest > 0 {
@@ -315,8 +315,11 @@ pub extern "C" fn vigie_frame(slot: u64) -> u64 {
     if work.remaining == 0 || work.walk.have > 8 {
         return 0;
     }
-    if work.length == 0 && next_buffer(work) == 0 {
-        return 0;
+    if work.length == 0 {
+        if !next_buffer(work) {
+            return 0;
+        }
+        work.walk.elsewhere = 1;
     }
     if work.walk.left == 0 && work.length > 0 && header(work) == 0 {
         return 0;
@@ -324,24 +327,6 @@ pub extern "C" fn vigie_frame(slot: u64) -> u64 {
     if work.walk.left > 0 && work.length > 0 {
         payload(work);
     }
-    1
-}
-
-/// Goes on to the next buffer of the call.
-#[inline(always)]
-fn next_buffer(work: &mut Work) -> u64 {
-    if work.entry >= work.source.entries || work.source.entries >= Source::NONE {
-        return 0;
-    }
-    if vigie_entry(work.slot, work.entry) == 0 {
-        count(Counter::LostUserMemory, 1);
-        return 0;
-    }
-    let [base, length] = work.vector;
-    work.entry += 1;
-    work.base = base;
-    work.length = length.min(work.remaining);
-    work.walk.elsewhere = 1;
     1
 }
 
@@ -536,12 +521,13 @@ fn flush(work: &mut Work, skipped: u64) {
     work.header.position = work.header.position.wrapping_add(all);
 }
 
-/// The rest of a call cannot be looked at.
+/// The rest of a call cannot be looked at: it is not in user memory, the memory could not be read, which
+/// is counted already, or there were no rounds left for it.
 #[inline(always)]
-fn unread(work: &mut Work) {
+fn unread(work: &mut Work, is_bound: bool) {
     if work.source.entries == Source::NONE {
         count(Counter::BytesUnread, work.remaining);
-    } else {
+    } else if is_bound {
         count(Counter::LostIovecBound, 1);
     }
     if work.walk.have == 0 && u64::from(work.walk.left) >= work.remaining {

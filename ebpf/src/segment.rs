@@ -26,7 +26,7 @@ use crate::{
     params::setting,
     probes,
     word::zero,
-    work::{Caller, Source, Work, vigie_entry, vigie_pieces, vigie_single, work},
+    work::{Caller, Source, Work, next_buffer, vigie_pieces, vigie_single, work},
 };
 
 /// Rounds of the copy loop: iovec entries and slices together.
@@ -250,17 +250,7 @@ pub extern "C" fn vigie_round(slot: u64) -> u64 {
         return 0;
     }
     if work.length == 0 {
-        if work.entry >= work.source.entries || work.source.entries >= Source::NONE {
-            return 0;
-        }
-        if vigie_entry(slot, work.entry) == 0 {
-            count(Counter::LostUserMemory, 1);
-            return 0;
-        }
-        let [base, length] = work.vector;
-        work.entry += 1;
-        work.base = base;
-        work.length = length.min(work.remaining);
+        return next_buffer(work).into();
     } else if work.budget == 0 {
         work.skipped += work.length;
         work.skipped_end = work.base.wrapping_add(work.length);

@@ -209,6 +209,23 @@ pub extern "C" fn vigie_single(slot: u64) -> u64 {
     0
 }
 
+/// Goes on to the next buffer of the call. Returns whether there is one that can be read.
+#[inline(always)]
+pub(crate) fn next_buffer(work: &mut Work) -> bool {
+    if work.entry >= work.source.entries || work.source.entries >= Source::NONE {
+        return false;
+    }
+    if vigie_entry(work.slot, work.entry) == 0 {
+        count(Counter::LostUserMemory, 1);
+        return false;
+    }
+    let [base, length] = work.vector;
+    work.entry += 1;
+    work.base = base;
+    work.length = length.min(work.remaining);
+    true
+}
+
 /// Reads the first iovec entries into [`Work`]; entries that there are not, or that cannot be read,
 /// are empty.
 #[unsafe(no_mangle)]
