@@ -66,6 +66,7 @@ pub fn start(
         protocol: protocol::Limits {
             head_bytes: in_memory(limits.head_bytes.0),
             in_flight: limits.in_flight as usize,
+            query_text: 0,
         },
         ..flow::Limits::default()
     };

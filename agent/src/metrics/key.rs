@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
-use super::snapshot::{HttpLabels, Labels, Metric, RpcLabels};
+use super::snapshot::{DatabaseLabels, DnsLabels, HttpLabels, Labels, Metric, RpcLabels};
 use super::undelivered::UndeliveredCalls;
 use crate::protocol::Call;
+use crate::span::database::System;
+use crate::span::dns::DnsCall;
 use crate::span::http::{self, ErrorType, ServerAddress};
 use crate::span::rpc::{GrpcCall, GrpcStatus};
 use crate::span::{Endpoint, Span, SpanKind};
@@ -20,6 +22,8 @@ use crate::span::{Endpoint, Span, SpanKind};
 pub(super) enum Key<T> {
     Http(HttpKey<T>),
     Rpc(RpcKey<T>),
+    Database(DatabaseKey<T>),
+    Dns { kind: SpanKind, error: Option<&'static str> },
     Overflow { kind: SpanKind, protocol: &'static str },
 }
 
@@ -41,6 +45,17 @@ pub(super) struct RpcKey<T> {
     system: &'static str,
     method: Option<T>,
     status: Option<GrpcStatus>,
+    address: AddressKey<T>,
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct DatabaseKey<T> {
+    kind: SpanKind,
+    system: System,
+    operation: T,
+    collection: T,
+    error: Option<T>,
     address: AddressKey<T>,
     port: Option<u16>,
 }
@@ -83,6 +98,19 @@ impl<'a> Key<&'a str> {
                     port,
                 })
             }
+            Call::Database(call) => {
+                let (address, port) = server(span, || call.server_address(span));
+                Self::Database(DatabaseKey {
+                    kind: span.kind,
+                    system: call.system,
+                    operation: &call.statement.operation,
+                    collection: &call.statement.collection,
+                    error: call.error_type(),
+                    address,
+                    port,
+                })
+            }
+            Call::Dns(call) => Self::Dns { kind: span.kind, error: call.error_type() },
         }
     }
 
@@ -105,22 +133,20 @@ impl<'a> Key<&'a str> {
         match self {
             Self::Http(key) => Self::Overflow { kind: key.kind, protocol: key.protocol },
             Self::Rpc(key) => Self::Overflow { kind: key.kind, protocol: GrpcCall::PROTOCOL },
+            Self::Database(key) => Self::Overflow { kind: key.kind, protocol: key.system.name() },
+            Self::Dns { kind, .. } => Self::Overflow { kind: *kind, protocol: DnsCall::PROTOCOL },
             Self::Overflow { kind, protocol } => Self::Overflow { kind: *kind, protocol },
         }
     }
 
     /// The metric that its durations go to.
     pub(super) fn metric(&self) -> Metric {
-        let (kind, is_rpc) = match self {
-            Self::Http(key) => (key.kind, false),
-            Self::Rpc(key) => (key.kind, true),
-            Self::Overflow { kind, protocol } => (*kind, *protocol == GrpcCall::PROTOCOL),
-        };
-        match (kind, is_rpc) {
-            (SpanKind::Client | SpanKind::Producer, false) => Metric::HttpClientRequestDuration,
-            (SpanKind::Server | SpanKind::Consumer, false) => Metric::HttpServerRequestDuration,
-            (SpanKind::Client | SpanKind::Producer, true) => Metric::RpcClientCallDuration,
-            (SpanKind::Server | SpanKind::Consumer, true) => Metric::RpcServerCallDuration,
+        match self {
+            Self::Http(key) => Metric::of(key.kind, key.protocol),
+            Self::Rpc(key) => Metric::of(key.kind, GrpcCall::PROTOCOL),
+            Self::Database(key) => Metric::of(key.kind, key.system.name()),
+            Self::Dns { kind, .. } => Metric::of(*kind, DnsCall::PROTOCOL),
+            Self::Overflow { kind, protocol } => Metric::of(*kind, protocol),
         }
     }
 
@@ -144,6 +170,16 @@ impl<'a> Key<&'a str> {
                 address: key.address.to_owned(),
                 port: key.port,
             }),
+            Self::Database(key) => Key::Database(DatabaseKey {
+                kind: key.kind,
+                system: key.system,
+                operation: key.operation.into(),
+                collection: key.collection.into(),
+                error: key.error.map(Arc::from),
+                address: key.address.to_owned(),
+                port: key.port,
+            }),
+            Self::Dns { kind, error } => Key::Dns { kind: *kind, error: *error },
             Self::Overflow { kind, protocol } => Key::Overflow { kind: *kind, protocol },
         }
     }
@@ -225,6 +261,16 @@ impl Key<Arc<str>> {
                 address: key.address.borrowed(),
                 port: key.port,
             }),
+            Self::Database(key) => Key::Database(DatabaseKey {
+                kind: key.kind,
+                system: key.system,
+                operation: &key.operation,
+                collection: &key.collection,
+                error: key.error.as_deref(),
+                address: key.address.borrowed(),
+                port: key.port,
+            }),
+            Self::Dns { kind, error } => Key::Dns { kind: *kind, error: *error },
             Self::Overflow { kind, protocol } => Key::Overflow { kind: *kind, protocol },
         }
     }
@@ -251,6 +297,16 @@ impl Key<Arc<str>> {
                 server_address: key.address.text(),
                 server_port: key.port,
             }),
+            Self::Database(key) => Labels::Database(DatabaseLabels {
+                kind: key.kind,
+                system: key.system,
+                operation: Arc::clone(&key.operation),
+                collection: Arc::clone(&key.collection),
+                error: key.error.clone(),
+                server_address: key.address.text(),
+                server_port: key.port,
+            }),
+            Self::Dns { kind, error } => Labels::Dns(DnsLabels { kind: *kind, error: *error }),
             Self::Overflow { kind, protocol } => Labels::Overflow { kind: *kind, protocol },
         }
     }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use super::durations::{Bounds, Durations};
 use super::own::SelfMetrics;
+use crate::span::database::{self, System};
+use crate::span::dns::DnsCall;
 use crate::span::http::{self, ErrorType};
 use crate::span::rpc::{GrpcCall, GrpcStatus};
 use crate::span::{Process, Service, SpanId, SpanKind, TraceId, Value};
@@ -30,13 +32,18 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Edges as the `traces_service_graph_*` metrics tell them apart: without the protocol.
+    /// Edges as the `traces_service_graph_*` metrics tell them apart: by the type of connection, and not
+    /// by protocol. Databases' names stand together in the order of names.
     pub fn service_graph(&self) -> Vec<Edge> {
         let mut graph: Vec<Edge> = Vec::with_capacity(self.edges.len());
         // Those of one pair stand together.
         for edge in &self.edges {
             match graph.last_mut() {
-                Some(last) if last.client == edge.client && last.server == edge.server => {
+                Some(last)
+                    if last.client == edge.client
+                        && last.server == edge.server
+                        && last.connection_type() == edge.connection_type() =>
+                {
                     last.start_unix_nano = last.start_unix_nano.min(edge.start_unix_nano);
                     last.count += edge.count;
                     last.errors += edge.errors;
@@ -80,9 +87,32 @@ pub enum Metric {
     RpcServerCallDuration,
     /// `rpc.client.call.duration`.
     RpcClientCallDuration,
+    /// `db.server.operation.duration`.
+    DatabaseServerOperationDuration,
+    /// `db.client.operation.duration`.
+    DatabaseClientOperationDuration,
+    /// `dns.lookup.duration`, of those who ask.
+    DnsLookupDuration,
+    /// `vigie.dns.server.lookup.duration`, of those who answer.
+    DnsServerLookupDuration,
 }
 
 impl Metric {
+    /// The metric of calls of a kind and a protocol.
+    pub(super) fn of(kind: SpanKind, protocol: &str) -> Self {
+        let answers = matches!(kind, SpanKind::Server | SpanKind::Consumer);
+        match protocol {
+            http::HTTP_1 | http::HTTP_2 if answers => Self::HttpServerRequestDuration,
+            http::HTTP_1 | http::HTTP_2 => Self::HttpClientRequestDuration,
+            GrpcCall::PROTOCOL if answers => Self::RpcServerCallDuration,
+            GrpcCall::PROTOCOL => Self::RpcClientCallDuration,
+            DnsCall::PROTOCOL if answers => Self::DnsServerLookupDuration,
+            DnsCall::PROTOCOL => Self::DnsLookupDuration,
+            _ if answers => Self::DatabaseServerOperationDuration,
+            _ => Self::DatabaseClientOperationDuration,
+        }
+    }
+
     /// Name by the semantic conventions.
     pub fn name(self) -> &'static str {
         match self {
@@ -90,6 +120,10 @@ impl Metric {
             Self::HttpClientRequestDuration => "http.client.request.duration",
             Self::RpcServerCallDuration => "rpc.server.call.duration",
             Self::RpcClientCallDuration => "rpc.client.call.duration",
+            Self::DatabaseServerOperationDuration => "db.server.operation.duration",
+            Self::DatabaseClientOperationDuration => "db.client.operation.duration",
+            Self::DnsLookupDuration => "dns.lookup.duration",
+            Self::DnsServerLookupDuration => "vigie.dns.server.lookup.duration",
         }
     }
 
@@ -105,6 +139,12 @@ impl Metric {
             Self::HttpClientRequestDuration => "Duration of HTTP client requests.",
             Self::RpcServerCallDuration => "Duration of remote procedure calls that were answered.",
             Self::RpcClientCallDuration => "Duration of remote procedure calls that were made.",
+            Self::DatabaseServerOperationDuration => {
+                "Duration of database operations that were answered."
+            }
+            Self::DatabaseClientOperationDuration => "Duration of database client operations.",
+            Self::DnsLookupDuration => "Duration of DNS look-ups that were made.",
+            Self::DnsServerLookupDuration => "Duration of DNS look-ups that were answered.",
         }
     }
 }
@@ -155,6 +195,10 @@ pub enum Labels {
     Http(HttpLabels),
     /// gRPC calls.
     Rpc(RpcLabels),
+    /// Calls of databases.
+    Database(DatabaseLabels),
+    /// Look-ups of names.
+    Dns(DnsLabels),
     /// All that found no room: `otel.metric.overflow` = true, and nothing else.
     Overflow {
         /// Kind of the calls.
@@ -208,12 +252,42 @@ pub struct RpcLabels {
     pub server_port: Option<u16>,
 }
 
+/// What the calls of a database of one series share.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DatabaseLabels {
+    /// Server or client.
+    pub kind: SpanKind,
+    /// `db.system.name`.
+    pub system: System,
+    /// `db.operation.name`, empty where it is not known.
+    pub operation: Arc<str>,
+    /// `db.collection.name`, empty where there is none.
+    pub collection: Arc<str>,
+    /// `error.type`.
+    pub error: Option<Arc<str>>,
+    /// `server.address`: where the connection goes.
+    pub server_address: Option<Arc<str>>,
+    /// `server.port`, from the same source.
+    pub server_port: Option<u16>,
+}
+
+/// What the look-ups of one series share.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DnsLabels {
+    /// Server or client.
+    pub kind: SpanKind,
+    /// `error.type`.
+    pub error: Option<&'static str>,
+}
+
 impl Labels {
     /// Server, client, …
     pub fn kind(&self) -> SpanKind {
         match self {
             Self::Http(labels) => labels.kind,
             Self::Rpc(labels) => labels.kind,
+            Self::Database(labels) => labels.kind,
+            Self::Dns(labels) => labels.kind,
             Self::Overflow { kind, .. } => *kind,
         }
     }
@@ -223,6 +297,8 @@ impl Labels {
         match self {
             Self::Http(labels) => labels.protocol,
             Self::Rpc(_) => GrpcCall::PROTOCOL,
+            Self::Database(labels) => labels.system.name(),
+            Self::Dns(_) => DnsCall::PROTOCOL,
             Self::Overflow { protocol, .. } => protocol,
         }
     }
@@ -243,6 +319,10 @@ impl Labels {
                 }
             }
             Self::Rpc(labels) => labels.method.as_deref().unwrap_or(labels.system).to_owned(),
+            Self::Database(labels) => {
+                database::endpoint(labels.system, &labels.operation, &labels.collection)
+            }
+            Self::Dns(_) => "lookup".to_owned(),
             Self::Overflow { .. } => "other".to_owned(),
         }
     }
@@ -252,6 +332,8 @@ impl Labels {
         match self {
             Self::Http(labels) => labels.status.map(|status| status.to_string()),
             Self::Rpc(labels) => labels.status.map(|status| status.name().to_owned()),
+            Self::Database(labels) => labels.error.as_deref().map(ToOwned::to_owned),
+            Self::Dns(labels) => labels.error.map(ToOwned::to_owned),
             Self::Overflow { .. } => None,
         }
     }
@@ -262,6 +344,12 @@ impl Labels {
         match self {
             Self::Http(labels) => labels.attributes(each),
             Self::Rpc(labels) => labels.attributes(each),
+            Self::Database(labels) => labels.attributes(each),
+            Self::Dns(labels) => {
+                if let Some(error) = labels.error {
+                    each("error.type", Value::Str(error));
+                }
+            }
             Self::Overflow { .. } => each("otel.metric.overflow", Value::Bool(true)),
         }
     }
@@ -295,6 +383,22 @@ impl RpcLabels {
         each("rpc.system.name", Value::Str(self.system));
         if let Some(status) = self.status {
             each("rpc.response.status_code", Value::Str(status.name()));
+        }
+        server(self.server_address.as_deref(), self.server_port, &mut each);
+    }
+}
+
+impl DatabaseLabels {
+    fn attributes<'a>(&'a self, mut each: impl FnMut(&'static str, Value<'a>)) {
+        if !self.collection.is_empty() {
+            each("db.collection.name", Value::Str(&self.collection));
+        }
+        if !self.operation.is_empty() {
+            each("db.operation.name", Value::Str(&self.operation));
+        }
+        each("db.system.name", Value::Str(self.system.name()));
+        if let Some(error) = &self.error {
+            each("error.type", Value::Str(error));
         }
         server(self.server_address.as_deref(), self.server_port, &mut each);
     }
@@ -365,9 +469,12 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// `connection_type` of the service graph: `virtual_node` where one end is known by address
-    /// only, else absent.
+    /// `connection_type` of the service graph: `database` for one, else `virtual_node` where one end is
+    /// known by address only, else absent.
     pub fn connection_type(&self) -> Option<&'static str> {
+        if System::ALL.iter().any(|system| system.name() == self.protocol) {
+            return Some("database");
+        }
         let known = |party: &Party| matches!(party, Party::Service(_));
         (!known(&self.client) || !known(&self.server)).then_some("virtual_node")
     }

@@ -4,7 +4,9 @@
 //! calls returned, and hands back [`Exchange`]s (one request with its response), [`Problem`]s and
 //! [`Advice`] to the kernel. It does no I/O, reads no clock, never panics and keeps bounded state.
 
+pub mod conversation;
 mod field;
+pub mod framer;
 pub mod http1;
 pub mod http2;
 #[cfg(test)]
@@ -12,6 +14,8 @@ mod testing;
 mod traceparent;
 
 use crate::event::{Direction, MonoNs, Unit};
+use crate::span::database::DatabaseCall;
+use crate::span::dns::DnsCall;
 use crate::span::{Flags, TraceContext, http::HttpCall, rpc::GrpcCall};
 
 /// Bounds of the parser of one connection.
@@ -21,11 +25,13 @@ pub struct Limits {
     pub head_bytes: usize,
     /// Requests in flight that are kept at most; further ones are counted without their responses.
     pub in_flight: usize,
+    /// Bytes of a statement's text without its literals that are kept for spans; 0 for none.
+    pub query_text: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { head_bytes: 64 << 10, in_flight: 1024 }
+        Self { head_bytes: 64 << 10, in_flight: 1024, query_text: 0 }
     }
 }
 
@@ -130,6 +136,10 @@ pub enum Call {
     Http(HttpCall),
     /// gRPC and its relatives.
     Grpc(Box<GrpcCall>),
+    /// A database, a cache.
+    Database(Box<DatabaseCall>),
+    /// A look-up of a name.
+    Dns(Box<DnsCall>),
 }
 
 /// What a parser could not make sense of. Each is counted by its name.
@@ -137,6 +147,8 @@ pub enum Call {
 pub enum Problem {
     /// Bytes where a request head should be that are none.
     MalformedRequest,
+    /// A message of a database or the like that is none.
+    MalformedMessage,
     /// Bytes where a response head should be that are none.
     MalformedResponse,
     /// A chunk header that is none.
@@ -165,6 +177,7 @@ impl Problem {
     /// All problems.
     pub const ALL: &'static [Self] = &[
         Self::MalformedRequest,
+        Self::MalformedMessage,
         Self::MalformedResponse,
         Self::MalformedChunk,
         Self::MalformedFrame,
@@ -182,6 +195,7 @@ impl Problem {
     pub fn name(self) -> &'static str {
         match self {
             Self::MalformedRequest => "malformed_request",
+            Self::MalformedMessage => "malformed_message",
             Self::MalformedResponse => "malformed_response",
             Self::MalformedChunk => "malformed_chunk",
             Self::MalformedFrame => "malformed_frame",

@@ -147,7 +147,7 @@ impl Assembler {
                 .get_mut(routes)
                 .and_then(|routes| routes.route(&process.service, &call.path)),
             // A method is of low cardinality by itself.
-            Call::Grpc(_) => None,
+            Call::Grpc(_) | Call::Database(_) | Call::Dns(_) => None,
         };
         let (trace_id, parent_span_id) = match exchange.context {
             Some(context) => (context.trace_id, Some(context.parent_span_id)),

@@ -5,6 +5,8 @@
 //! semantic conventions, when an exporter asks.
 
 pub mod assemble;
+pub mod database;
+pub mod dns;
 pub mod http;
 pub mod peers;
 pub mod route;
@@ -16,6 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::protocol::{Call, Role};
+use dns::DnsCall;
 use rpc::GrpcCall;
 
 /// SPAN KIND of OpenTelemetry, without INTERNAL: vigie sees calls only.
@@ -278,6 +281,8 @@ impl Span {
         match &self.call {
             Call::Http(call) => http::span_name(call, self.route.as_deref()),
             Call::Grpc(call) => rpc::span_name(call),
+            Call::Database(call) => database::span_name(call),
+            Call::Dns(call) => dns::span_name(call),
         }
     }
 
@@ -286,6 +291,8 @@ impl Span {
         match &self.call {
             Call::Http(call) => call.protocol(),
             Call::Grpc(_) => GrpcCall::PROTOCOL,
+            Call::Database(call) => call.system.name(),
+            Call::Dns(_) => DnsCall::PROTOCOL,
         }
     }
 
@@ -294,6 +301,8 @@ impl Span {
         match &self.call {
             Call::Http(call) => http::status(call, self.kind),
             Call::Grpc(call) => rpc::status(call, self.kind),
+            Call::Database(call) => database::status(call),
+            Call::Dns(call) => dns::status(call),
         }
     }
 
@@ -303,11 +312,14 @@ impl Span {
         match &self.call {
             Call::Http(call) => http::attributes(call, self, &mut each),
             Call::Grpc(call) => rpc::attributes(call, self, &mut each),
+            Call::Database(call) => database::attributes(call, self, &mut each),
+            Call::Dns(call) => dns::attributes(call, &mut each),
         }
     }
 
     /// Whether the duration may go into histograms and SLOs.
     pub fn duration_is_trusted(&self) -> bool {
-        !self.flags.has(Flags::DURATION_UNTRUSTED)
+        let waits = matches!(&self.call, Call::Database(call) if call.waits);
+        !waits && !self.flags.has(Flags::DURATION_UNTRUSTED)
     }
 }

@@ -46,6 +46,14 @@ pub(super) fn size_estimate(span: &Span) -> usize {
             // The method stands in the name and in an attribute.
             2 * call.method.len() + rest.into_iter().map(length).sum::<usize>()
         }
+        crate::protocol::Call::Database(call) => {
+            let statement = &*call.statement;
+            let text = statement.text.as_ref().map_or(0, |text| text.len());
+            let rest = [&statement.operation, &statement.collection, &statement.summary];
+            // Operation and collection stand in the name, too.
+            text + 2 * rest.into_iter().map(|text| text.len()).sum::<usize>()
+        }
+        crate::protocol::Call::Dns(call) => 2 * (call.name.len() + call.kind.len()),
     };
     // The route stands in the name and in an attribute.
     SPAN_BASE + texts + 2 * span.route.as_ref().map_or(0, |route| route.len())

@@ -46,7 +46,7 @@ fn torment(parser: &mut Http1, random: &mut Random, bytes: &[u8], seen: &mut See
             _ => Piece::Bytes(piece),
         };
         parser.piece(direction, piece, &at, seen);
-        let Limits { head_bytes, in_flight } = Limits::default();
+        let Limits { head_bytes, in_flight, .. } = Limits::default();
         assert!(parser.memory() < 2 * head_bytes + 1024 * in_flight, "{}", parser.memory());
         match random.below(500) {
             0 => parser.mark_lossy(),

@@ -7,7 +7,7 @@ use crate::protocol::testing::Random;
 
 /// Memory of a parser at most: streams, two tables, two blocks with their frames, and scratch.
 fn bound() -> usize {
-    let Limits { head_bytes, in_flight } = Limits::default();
+    let Limits { head_bytes, in_flight, .. } = Limits::default();
     // A hash table has up to twice the room that it needs, and a power of two.
     in_flight * 4 * 1024 + 2 * (8 * head_bytes + 256 * 1024)
 }
