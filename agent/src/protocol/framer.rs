@@ -202,6 +202,8 @@ const KEPT_CAPACITY: usize = 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
     use crate::event::{ProcessKey, Unit};
 
@@ -239,13 +241,11 @@ mod tests {
                     Found::Begin => out.push('('),
                     Found::Message { payload, length, cut, .. } => {
                         let cut = if cut { "~" } else { "" };
-                        out.push_str(&format!(
-                            "{}{cut}/{length})",
-                            String::from_utf8_lossy(payload)
-                        ));
+                        let text = String::from_utf8_lossy(payload);
+                        write!(out, "{text}{cut}/{length})").unwrap();
                     }
                     Found::Malformed => out.push('!'),
-                    Found::Gap(count, lost) => out.push_str(&format!("gap {count:?} {lost}")),
+                    Found::Gap(count, lost) => write!(out, "gap {count:?} {lost}").unwrap(),
                 }
                 true
             });

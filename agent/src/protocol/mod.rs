@@ -12,6 +12,7 @@ pub mod http2;
 #[cfg(test)]
 mod testing;
 mod traceparent;
+pub mod waiting;
 
 use crate::event::{Direction, MonoNs, Unit};
 use crate::span::database::DatabaseCall;

@@ -1,5 +1,12 @@
 //! What the tests of the parsers share.
 
+use std::fmt::Write as _;
+
+use super::conversation::Conversation;
+use super::{Advice, At, Call, End, Exchange, Piece, Problem, Role, Sink};
+use crate::event::{Direction, MonoNs, ProcessKey, Unit};
+use crate::span::database;
+
 /// Small, deterministic, good enough for choosing places: xorshift64.
 pub(super) struct Random(pub(super) u64);
 
@@ -9,5 +16,94 @@ impl Random {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 % bound as u64).unwrap()
+    }
+}
+
+/// What came of a talk, one line for each call and problem:
+/// `client postgresql SELECT orders 42P01 @10..25 [truncated]`.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    pub(super) lines: Vec<String>,
+    pub(super) exchanges: Vec<Exchange>,
+}
+
+impl Sink for Heard {
+    fn exchange(&mut self, exchange: Exchange) {
+        let role = if exchange.role == Role::Server { "server" } else { "client" };
+        let mut line = match &exchange.call {
+            Call::Database(call) => {
+                let name = call.system.name();
+                let endpoint = database::endpoint(
+                    call.system,
+                    &call.statement.operation,
+                    &call.statement.collection,
+                );
+                let error = call.error_type().map(|error| format!(" {error}")).unwrap_or_default();
+                format!("{role} {name} {endpoint}{error}")
+            }
+            call => format!("{role} {call:?}"),
+        };
+        write!(line, " @{}..{}", exchange.start_ns, exchange.end_ns).unwrap();
+        let flags: Vec<&str> = exchange.flags.names().collect();
+        if !flags.is_empty() {
+            write!(line, " [{}]", flags.join(" ")).unwrap();
+        }
+        self.lines.push(line);
+        self.exchanges.push(exchange);
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        self.lines.push(format!("? {}", problem.name()));
+    }
+
+    fn advice(&mut self, _: Advice) {}
+}
+
+/// Both directions of a connection, given to a parser: each call takes ten nanoseconds, and its last
+/// five are those in the kernel.
+#[derive(Debug)]
+pub(super) struct Talk<C> {
+    pub(super) parser: C,
+    pub(super) heard: Heard,
+    pub(super) now: MonoNs,
+    last: Option<Direction>,
+}
+
+impl<C: Conversation> Talk<C> {
+    pub(super) fn new(parser: C) -> Self {
+        Self { parser, heard: Heard::default(), now: 0, last: None }
+    }
+
+    /// One call's bytes, whole.
+    pub(super) fn bytes(&mut self, direction: Direction, bytes: &[u8]) {
+        self.pieces(direction, &[Piece::Bytes(bytes)]);
+    }
+
+    /// One call's bytes, in pieces.
+    pub(super) fn pieces(&mut self, direction: Direction, pieces: &[Piece<'_>]) {
+        self.now += 10;
+        let turn = self.last.replace(direction) != Some(direction);
+        for (index, piece) in pieces.iter().enumerate() {
+            let at = At {
+                enter_ns: self.now - 5,
+                exit_ns: self.now,
+                unit: Unit { process: ProcessKey { pid: 1, start_ns: 1 }, tid: 1, goroutine: 0 },
+                segment_start: index == 0,
+                segment_end: index + 1 == pieces.len(),
+                turn,
+            };
+            self.parser.piece(direction, *piece, &at, &mut self.heard);
+        }
+    }
+
+    /// The connection ends.
+    pub(super) fn end(&mut self, end: End) {
+        self.now += 10;
+        self.parser.end(end, self.now, &mut self.heard);
+    }
+
+    /// What came out so far.
+    pub(super) fn text(&self) -> String {
+        self.heard.lines.join("\n")
     }
 }
