@@ -103,6 +103,8 @@ reasons! {
     UndeliveredMapFull = "undelivered_map_full", "call", Figures, "raise `capture.ring_bytes`";
     /// A record of a connection that speaks HTTP/2 was lost: those calls are not counted in the kernel.
     Http2Lost = "http2_lost", "read or write", Figures, "raise `capture.ring_bytes`, or give vigie more CPU";
+    /// A record of a connection of a database or the like was lost: those calls are not counted in the kernel.
+    DatabaseLost = "database_lost", "read or write", Figures, "raise `capture.ring_bytes`, or give vigie more CPU";
     /// The end of a connection found room neither in a ring nor in the table for it.
     CloseMapFull = "close_map_full", "connection", Figures, "raise `capture.ring_bytes`";
     /// User space did not know a record: a fault in vigie.
@@ -156,6 +158,7 @@ impl Reason {
             Counter::LostUndeliveredFull => Some(Self::UndeliveredMapFull),
             Counter::LostClosesFull => Some(Self::CloseMapFull),
             Counter::LostHttp2 => Some(Self::Http2Lost),
+            Counter::LostDatabase => Some(Self::DatabaseLost),
             Counter::Syscalls
             | Counter::BytesReceived
             | Counter::BytesSent

@@ -99,10 +99,13 @@ impl Connection {
         self.class < Class::Encrypted as u8
     }
 
-    /// Whether this is the end that asks, of a connection whose socket tells when bytes left.
+    /// Whether this is, or may be, the end that asks, of a connection whose socket tells when bytes left.
     #[inline(always)]
     pub(crate) fn is_tcp_client(&self) -> bool {
-        let asks = self.class == Class::Http1Client as u8 || self.class == Class::Http2Client as u8;
+        // Of a candidate it is not known which end asks.
+        let asks = self.class == Class::Http1Client as u8
+            || self.class == Class::Http2Client as u8
+            || self.class == Class::Candidate as u8;
         asks && self.family != AF_UNIX
     }
 

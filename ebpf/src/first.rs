@@ -4,6 +4,7 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 
 use crate::{
+    candidate::{self, vigie_candidate},
     classify::{FRAME, PREFACE, REQUEST, RESPONSE, UNDECIDED, vigie_classify},
     kernel::read_user,
     word::{clamp, zero},
@@ -119,9 +120,17 @@ pub(crate) fn begins_message(work: &mut Work) -> bool {
 pub(crate) fn may_begin_message(slot: u64) -> bool {
     vigie_first_bytes(slot);
     let Some(work) = work(slot) else { return false };
-    work.first_length > 0
-        && matches!(
-            vigie_classify(work.first, u64::from(work.first_length)),
-            UNDECIDED | REQUEST | RESPONSE | PREFACE | FRAME
-        )
+    let (bytes, length) = (work.first, u64::from(work.first_length));
+    if length == 0 {
+        return false;
+    }
+    match vigie_classify(bytes, length) {
+        UNDECIDED | REQUEST | RESPONSE | PREFACE | FRAME => true,
+        _ => match vigie_candidate(bytes, length, work.total) {
+            candidate::YES => true,
+            // The header of a packet of MySQL by itself; of all else that is short there is too much.
+            candidate::MORE => length == 4 && bytes >> 24 == 0,
+            _ => false,
+        },
+    }
 }

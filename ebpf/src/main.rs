@@ -22,6 +22,7 @@
 // Inline assembly for BPF is not stable yet; set-up already lets the stable compiler use `-Z`.
 #![feature(asm_experimental_arch)]
 
+mod candidate;
 mod classify;
 mod connection;
 mod emit;

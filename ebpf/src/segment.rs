@@ -15,6 +15,7 @@ use vigie_common::{
 };
 
 use crate::{
+    candidate::{self, vigie_candidate},
     classify::{
         ENCRYPTED, FRAME, PREFACE, PREFACE_START, REQUEST, RESPONSE, UNDECIDED, vigie_classify,
     },
@@ -31,6 +32,13 @@ use crate::{
 
 /// Rounds of the copy loop: iovec entries and slices together.
 const MAX_ROUNDS: u32 = 48;
+
+/// Bytes that are copied of a turn of a protocol that user space tells: a thousand pipelined queries, or
+/// the first rows of a large result.
+const CANDIDATE_BYTES: u32 = 256 << 10;
+
+/// Bytes of one call of such a turn: what the copy loop can do, with rounds to spare for buffers.
+const CANDIDATE_CALL_BYTES: u32 = 32 * MAX_PAYLOAD as u32;
 
 /// Handles `total` bytes that the caller in [`Work`] moved over its socket.
 #[inline(always)]
@@ -99,6 +107,10 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
         return 1;
     }
     let class = connection.class;
+    if class == Class::Candidate as u8 {
+        candidate(connection, work, direction, turn, unannounced, shed);
+        return 0;
+    }
     let is_request = (class == Class::Http1Server as u8) == (direction as u8 == 0);
     let full = if is_request {
         at_most(setting!(request_bytes), tuning.request_bytes)
@@ -137,24 +149,70 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     work.header.position = position;
     // What user space knows to be body is not copied.
     work.budget = if position.wrapping_add(total) <= hint { 0 } else { u64::from(half.budget) };
-    if shed {
-        half.pending_length = 0;
-        count(Counter::LostShed, 1);
-        work.failed += 1;
-    } else {
-        if half.pending_length > 0 {
-            carry(work, half);
-        }
-        let before = work.budget;
-        vigie_copy(slot);
-        half.budget = half.budget.saturating_sub(before.wrapping_sub(work.budget) as u32);
-    }
+    capture(work, half, shed);
     connection.lost += work.failed as u32;
     exchange::after(connection, work, is_request, last_ns);
     if is_request && work.seen_length >= 8 && work.seen[0] == PREFACE_START {
         http2::upgraded(connection);
     }
     0
+}
+
+/// Copies the bytes of a call as far as the budget in [`Work`] goes, those before that were held back
+/// first.
+#[inline(always)]
+fn capture(work: &mut Work, half: &mut connection::Half, shed: bool) {
+    if shed {
+        half.pending_length = 0;
+        count(Counter::LostShed, 1);
+        work.failed += 1;
+        return;
+    }
+    if half.pending_length > 0 {
+        carry(work, half);
+    }
+    let before = work.budget;
+    vigie_copy(work.slot);
+    half.budget = half.budget.saturating_sub(before.wrapping_sub(work.budget) as u32);
+}
+
+/// Handles a call on a connection whose protocol user space tells: of each turn the first bytes are
+/// copied, whichever way they go, and of each call past them the last ones.
+#[inline(always)]
+fn candidate(
+    connection: &mut Connection,
+    work: &mut Work,
+    direction: Direction,
+    turn: bool,
+    unannounced: u64,
+    shed: bool,
+) {
+    let hint = hint(connection.id, direction);
+    if hint == u64::MAX {
+        connection.class = Class::Uninteresting as u8;
+        count(Counter::ConnectionsUninteresting, 1);
+        return;
+    }
+    prepare(work, connection, direction, turn);
+    work.failed = unannounced;
+    work.seen_length = 0;
+    work.another_response = 0;
+    work.responded = 0;
+    let total = work.total;
+    let half = connection.half(direction);
+    if turn || half.pending_length > 0 {
+        half.budget = CANDIDATE_BYTES;
+    }
+    let position = half.position;
+    half.position = position.wrapping_add(total);
+    work.header.position = position;
+    let budget = u64::from(half.budget.min(CANDIDATE_CALL_BYTES));
+    work.budget = if position.wrapping_add(total) <= hint { 0 } else { budget };
+    capture(work, half, shed);
+    if work.failed > 0 {
+        count(Counter::LostDatabase, 1);
+        connection.lost += work.failed as u32;
+    }
 }
 
 /// Fills in the header that all records of this call share.
@@ -381,11 +439,7 @@ fn undecided(connection: &mut Connection, work: &Work, direction: Direction, tur
                 half.pending_length = 0;
                 return 0;
             }
-            if had == 0 {
-                half.pending_ns = work.caller.exit_ns;
-            }
-            half.pending = bytes;
-            half.pending_length = length;
+            hold(half, work, bytes, length, had);
             return 0;
         }
         REQUEST if received => Class::Http1Server,
@@ -400,13 +454,30 @@ fn undecided(connection: &mut Connection, work: &Work, direction: Direction, tur
             count(Counter::ConnectionsEncrypted, 1);
             return 0;
         }
-        _ => {
-            half.pending_length = 0;
-            return 0;
-        }
+        _ => match vigie_candidate(bytes, u64::from(length), total + u64::from(had)) {
+            candidate::YES => Class::Candidate,
+            candidate::MORE => {
+                hold(half, work, bytes, length, had);
+                return 0;
+            }
+            _ => {
+                half.pending_length = 0;
+                return 0;
+            }
+        },
     };
     connection.class = class as u8;
     found
+}
+
+/// Holds the first bytes of a turn back until they are enough to be classified.
+#[inline(always)]
+fn hold(half: &mut connection::Half, work: &Work, bytes: u64, length: u32, had: u32) {
+    if had == 0 {
+        half.pending_ns = work.caller.exit_ns;
+    }
+    half.pending = bytes;
+    half.pending_length = length;
 }
 
 /// Position below which bytes need not be copied; `u64::MAX` when none need be any more.

@@ -74,6 +74,8 @@ pub enum Class {
     Http2Server,
     /// HTTP/2, and the process sends requests.
     Http2Client,
+    /// What may be another protocol that is read: its parser tells.
+    Candidate,
     /// TLS or another encryption.
     Encrypted,
     /// Nothing that vigie reads.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::detect::Circumstances;
 use super::held::Held;
 use super::parser::{Parser, Protocol};
 use super::track::{Pieces, Track};
 use super::{Sink, Stats};
 use crate::event::{
-    Class, Close, CloseReason, ConnectionId, Data, Direction, MonoNs, Open, Standing,
+    Address, Class, Close, CloseReason, ConnectionId, Data, Direction, MonoNs, Open, Standing,
 };
 use crate::protocol::{self, Advice, End, Exchange, Problem, Role};
 
@@ -164,19 +165,49 @@ impl State {
             Class::Http1Client => (Protocol::Http1, Role::Client),
             Class::Http2Server => (Protocol::Http2, Role::Server),
             Class::Http2Client => (Protocol::Http2, Role::Client),
+            Class::Candidate => {
+                self.decide_by_content(sink);
+                return;
+            }
             Class::Unknown | Class::Encrypted | Class::Uninteresting => return,
         };
         let Parser::Undecided(held) = &mut self.parser else { return };
         let held = std::mem::take(held);
-        let from_start = self.connection.open.as_ref().is_some_and(|open| open.from_start)
-            && self.received.is_from_first()
-            && self.sent.is_from_first();
+        let from_start = self.is_from_start();
         let limits = self.limits;
         self.parser = Parser::new(protocol, role, limits, from_start);
         self.parser.stands(self.standing);
         self.with_parser(sink, |parser, sink| {
             held.replay(|direction, piece, at| parser.piece(direction, piece, at, limits, sink));
         });
+    }
+
+    /// The kernel does not know the protocol: the parsers are asked.
+    fn decide_by_content(&mut self, sink: &mut impl Sink) {
+        let Parser::Undecided(held) = &mut self.parser else { return };
+        let held = std::mem::take(held);
+        let port = |address: &Address| match address {
+            Address::Inet { port, .. } => *port,
+            Address::Unix { .. } => 0,
+        };
+        let open = self.connection.open.as_deref();
+        let circumstances = Circumstances {
+            from_start: self.is_from_start(),
+            local_port: open.map_or(0, |open| port(&open.local)),
+            remote_port: open.map_or(0, |open| port(&open.remote)),
+        };
+        let limits = self.limits;
+        self.parser = Parser::detecting(circumstances);
+        self.with_parser(sink, |parser, sink| {
+            held.replay(|direction, piece, at| parser.piece(direction, piece, at, limits, sink));
+        });
+    }
+
+    /// Whether the connection is seen from its first byte on, both ways.
+    fn is_from_start(&self) -> bool {
+        self.connection.open.as_ref().is_some_and(|open| open.from_start)
+            && self.received.is_from_first()
+            && self.sent.is_from_first()
     }
 
     fn feed(

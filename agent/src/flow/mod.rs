@@ -2,6 +2,7 @@
 //! exchanges with the connection they went over.
 //!
 //! - [`track`]: one direction's positions; turns a Data event into pieces, gaps included
+//! - [`detect`]: which protocol it is, where the kernel cannot tell
 //! - [`held`]: the first bytes of a connection, until the kernel knows what it is
 //! - [`parser`]: the parser of one connection, whichever it is
 //! - [`connection`]: the state of one connection
@@ -11,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod connection;
+mod detect;
 mod held;
 mod parser;
 #[cfg(test)]

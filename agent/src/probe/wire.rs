@@ -183,7 +183,8 @@ fn class(class: u8) -> Class {
         2 => Class::Http1Client,
         3 => Class::Http2Server,
         4 => Class::Http2Client,
-        5 => Class::Encrypted,
+        5 => Class::Candidate,
+        6 => Class::Encrypted,
         _ => Class::Uninteresting,
     }
 }

@@ -46,10 +46,11 @@ pub trait Conversation: std::fmt::Debug + Send {
 /// First bytes of a turn on a connection whose protocol is to be told.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening<'a> {
-    /// The bytes as far as they are here: all of the first call that were copied, at least.
+    /// The bytes of the turn as far as they are here.
     pub bytes: &'a [u8],
-    /// Bytes of the call, or calls, that `bytes` begin.
-    pub length: u64,
+    /// Whether a call ended with them; else more of the same call follow that are not here. A program may
+    /// read a header by itself, so more may follow in any case.
+    pub whole: bool,
     /// Which way they went.
     pub direction: Direction,
     /// Whether they are the first bytes of the connection, both directions considered.

@@ -170,6 +170,8 @@ pub enum Problem {
     RapidResets,
     /// More requests in flight on one connection than are kept.
     TooManyInFlight,
+    /// A connection was taken for one of another protocol.
+    WrongGuess,
     /// The place in the stream was lost and had to be found again.
     Resynchronised,
 }
@@ -189,6 +191,7 @@ impl Problem {
         Self::ContinuationFlood,
         Self::RapidResets,
         Self::TooManyInFlight,
+        Self::WrongGuess,
         Self::Resynchronised,
     ];
 
@@ -207,6 +210,7 @@ impl Problem {
             Self::ContinuationFlood => "continuation_flood",
             Self::RapidResets => "rapid_resets",
             Self::TooManyInFlight => "too_many_in_flight",
+            Self::WrongGuess => "wrong_guess",
             Self::Resynchronised => "resynchronised",
         }
     }

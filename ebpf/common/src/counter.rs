@@ -82,6 +82,9 @@ counters! {
     /// Loss: socket calls on connections that speak HTTP/2 of which a record was lost. The kernel
     /// does not count the calls of HTTP/2 in them.
     LostHttp2 = "http2_lost",
+    /// Loss: socket calls on connections of databases and the like of which a record was lost. The
+    /// kernel does not count the calls in them.
+    LostDatabase = "database_lost",
 }
 
 impl Counter {

@@ -60,10 +60,12 @@ pub enum Class {
     Http2Server = 3,
     /// HTTP/2, and the process sends requests.
     Http2Client = 4,
+    /// What may be another protocol that is read; user space tells which, and who asks.
+    Candidate = 5,
     /// TLS or another encryption.
-    Encrypted = 5,
+    Encrypted = 6,
     /// Nothing that vigie reads.
-    Uninteresting = 6,
+    Uninteresting = 7,
 }
 
 /// Bits of [`Data::flags`].
