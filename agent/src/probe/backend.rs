@@ -168,6 +168,7 @@ static TRACEPOINT: [Probe; 4] = [
 
 const NO_IPV6: Option<&str> = Some("none: IPv6 sockets are not seen");
 const NO_UNIX: Option<&str> = Some("none: unix sockets are not seen");
+const UNIX_RETURN: Option<&str> = Some("unix_stream_recvmsg");
 const LENGTHS: Option<&str> = Some("sequence numbers");
 
 static FENTRY: [Probe; 12] = [
@@ -201,11 +202,13 @@ static FENTRY: [Probe; 12] = [
 const RETURN: Option<&str> = Some("time of return");
 
 /// Returns before entries: a call whose entry was seen is taken out when it returns.
-static KPROBE: [Probe; 16] = [
+static KPROBE: [Probe; 18] = [
     entry("unix_release", "kprobe_unix_release", Need::Optional, Some("age")),
     returns("unix_stream_sendpage", Need::Optional, None),
     returns("unix_stream_sendmsg", Need::Optional, NO_UNIX),
     returns("unix_stream_recvmsg", Need::Optional, NO_UNIX),
+    returns("unix_stream_read_actor", Need::Optional, UNIX_RETURN),
+    entry("unix_stream_read_actor", "kprobe_unix_piece", Need::Optional, UNIX_RETURN),
     returns("tcp_splice_read", Need::Optional, LENGTHS),
     entry("release_sock", "kprobe_release_sock", Need::Required, None),
     entry("tcp_cleanup_rbuf", "kprobe_tcp_cleanup_rbuf", Need::Required, None),

@@ -94,9 +94,12 @@ pub const fn hint_slot(connection: u64) -> u32 {
     (connection >> 12 ^ connection << 6) as u32 & (HINT_SLOTS - 1)
 }
 
-/// What the kernel met that needs hooks which are not attached from the start: bits of the one value
-/// of the map `NEEDS`.
+/// What the kernel programs met, most of which needs hooks that are not attached from the start: bits of
+/// the one value of the map `NEEDS`.
 pub mod needs {
     /// A unix stream connection of interest, whose end only its close tells.
     pub const UNIX_CLOSE: u32 = 1;
+    /// Bytes on their way out of a unix socket, seen by kprobes: what a thread receives is known before
+    /// it returns. Needs nothing more.
+    pub const UNIX_PIECE: u32 = 2;
 }

@@ -1,6 +1,7 @@
 //! The socket backend on kprobes and kretprobes, for kernels without trampolines.
 //!
-//! - Hooks: as with `fentry` (see [`super::function`]), `tcp_cleanup_rbuf` and `release_sock`.
+//! - Hooks: as with `fentry` (see [`super::function`]), `tcp_cleanup_rbuf`, `release_sock` and
+//!   `unix_stream_read_actor`.
 //! - Records: `Data`, `Open`; `Close` for unix sockets.
 //! - Kernel: any with CONFIG_KPROBES; stock ones with BTF from 5.10.
 //! - Fallback: the tracepoints, else the system calls.
@@ -10,23 +11,25 @@
 //! only a few calls of one function at a time to their return (ten, or two per CPU); threads that are
 //! held up in a send or wait in a receive would use them up. Over TCP no return is needed: a receive
 //! passes `tcp_cleanup_rbuf` with its result, and a send passes `release_sock` when the socket is
-//! given back, where its sequence number tells what was sent. Returns of unix sockets that were missed
-//! show at the thread's next call and are counted. What goes through kernel TLS is not seen, nor why a
-//! send failed.
+//! given back, where its sequence number tells what was sent. A receive from a unix socket hands over
+//! piece by piece in `unix_stream_read_actor`, which does not wait; its own return is of use for the end of
+//! the stream, and where a kernel has not got that function by itself. Returns that were missed and took
+//! bytes with them show at the thread's next call and are counted. What goes through kernel TLS is not
+//! seen, nor why a send failed.
 
 use aya_ebpf::{
     helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use vigie_common::{counter::Counter, record::Direction};
+use vigie_common::{counter::Counter, policy::needs, record::Direction};
 
 use super::{Call, blocked, finished, released, sock_of};
 use crate::{
     connection::{TCP_CLOSE, TCP_CLOSE_WAIT, TCP_ESTABLISHED},
     iterator,
     kernel::read,
-    maps::{IN_FLIGHT, count},
+    maps::{IN_FLIGHT, count, is_needed, need},
     params::offset,
     process,
 };
@@ -45,16 +48,36 @@ pub(crate) struct InFlight {
     /// Bytes that were handled already.
     handled: u64,
     flags: u32,
-    /// Bits of [`SENT`] and [`RETURNS`].
+    /// Bits of [`SENT`], [`RETURNS`] and [`PIECE`].
     kind: u32,
     /// `write_seq` of the TCP socket when a send began.
     sequence: u32,
     reserved: u32,
 }
 
+impl InFlight {
+    #[inline(always)]
+    fn is_unix_receive(&self) -> bool {
+        self.kind & (SENT | RETURNS) == RETURNS && self.message != 0
+    }
+
+    /// Whether another call follows on this one whose return was needed and is missing. Where the bytes of
+    /// a receive are taken in pieces, only that of a piece is.
+    #[inline(always)]
+    fn is_lost(&self) -> bool {
+        if self.is_unix_receive() && is_needed(needs::UNIX_PIECE) {
+            self.kind & PIECE != 0
+        } else {
+            self.kind & RETURNS != 0
+        }
+    }
+}
+
 const SENT: u32 = 1;
 /// The return is hooked, too.
 const RETURNS: u32 = 2;
+/// Bytes are being copied out of a unix socket.
+const PIECE: u32 = 4;
 
 /// inet_sendmsg and inet6_sendmsg(socket, message, size)
 #[kprobe]
@@ -105,10 +128,24 @@ pub fn kprobe_tcp_splice_read(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// The return of those whose return is needed.
+/// The return of those whose return is needed, and of `unix_stream_read_actor`.
 #[kretprobe]
 pub fn kretprobe_returned(ctx: RetProbeContext) -> u32 {
     returned(ctx.ret::<i32>().into());
+    0
+}
+
+/// unix_stream_read_actor(buffer, skip, bytes, state): copies the bytes of one buffer of a unix socket's
+/// queue for a receive.
+#[kprobe]
+pub fn kprobe_unix_piece(_: ProbeContext) -> u32 {
+    let Some(call) = of_thread() else { return 0 };
+    if call.is_unix_receive() {
+        call.kind |= PIECE;
+        if !is_needed(needs::UNIX_PIECE) {
+            need(needs::UNIX_PIECE);
+        }
+    }
     0
 }
 
@@ -221,7 +258,7 @@ fn begun(ctx: &ProbeContext, message: u64, asked: u64, flags: u32, kind: u32) {
     }
     if let Some(old) = IN_FLIGHT.get_ptr(thread) {
         // SAFETY: the entry is this thread's own.
-        if unsafe { (*old).kind } & RETURNS != 0 {
+        if unsafe { &*old }.is_lost() {
             count(Counter::LostReturnMissed, 1);
         }
     }
@@ -230,13 +267,29 @@ fn begun(ctx: &ProbeContext, message: u64, asked: u64, flags: u32, kind: u32) {
     }
 }
 
+/// The last call of the current thread that was seen to begin.
+#[inline(always)]
+fn of_thread() -> Option<&'static mut InFlight> {
+    // SAFETY: no arguments.
+    let call = IN_FLIGHT.get_ptr_mut(unsafe { bpf_get_current_pid_tgid() })?;
+    // SAFETY: the entry is this thread's own.
+    Some(unsafe { &mut *call })
+}
+
 #[inline(always)]
 fn returned(returned: i64) {
-    // SAFETY: no arguments.
-    let thread = unsafe { bpf_get_current_pid_tgid() };
-    let Some(call) = IN_FLIGHT.get_ptr_mut(thread) else { return };
-    // SAFETY: the entry is this thread's own.
-    let call = unsafe { &mut *call };
+    let Some(call) = of_thread() else { return };
+    if call.kind & PIECE != 0 {
+        call.kind &= !PIECE;
+        // With pieces before it whose return was missed. Where that of this one was, it is the call that
+        // returns here, which is the same.
+        let Some(left) = iterator::remaining(call.message) else { return };
+        let moved = call.asked.wrapping_sub(left) as i64;
+        if returned > 0 && moved >= returned && moved <= call.asked as i64 {
+            handle(call, moved);
+        }
+        return;
+    }
     handle(call, returned);
     // It is over, and no other call's.
     call.kind = 0;

@@ -12,7 +12,8 @@ use crate::server::{self, Server};
 
 const PLAIN: To = To::Port(server::PLAIN);
 
-/// Requests over 50 keep-alive connections, and as many new connections as a fifth of them.
+/// Requests over 50 keep-alive connections, and as many new connections as a fifth of them. Over unix
+/// sockets as well: threads that wait on these may take up what a kernel follows of their calls.
 pub(super) fn exact(case: &Case) -> Result<Verdict> {
     const CONNECTIONS: u32 = 50;
     let (kept, fresh) = (case.size(10_000, 1_000), case.size(2_000, 200));
@@ -21,10 +22,12 @@ pub(super) fn exact(case: &Case) -> Result<Verdict> {
     let options = case.options().with("VIGIE_CAPTURE_RING_BYTES", "16MiB");
     let report = watching(&options, || {
         client::kept(PLAIN, "/kept", CONNECTIONS, kept / CONNECTIONS)?;
-        client::fresh(PLAIN, "/fresh", fresh)
+        client::fresh(PLAIN, "/fresh", fresh)?;
+        client::kept(To::Unix, "/unix", CONNECTIONS, kept / CONNECTIONS)
     })?;
     expect_exactly(&report, "GET /kept", kept.into())?;
     expect_exactly(&report, "GET /fresh", fresh.into())?;
+    expect_exactly(&report, "GET /unix", kept.into())?;
     Ok(Verdict::Passed)
 }
 
