@@ -217,6 +217,11 @@ impl Pipeline {
         self.spans.clear();
     }
 
+    /// Takes these ports' protocols as configured, on connections that are new from now on.
+    pub fn set_ports(&mut self, ports: flow::Ports) {
+        self.flows.set_ports(ports);
+    }
+
     /// Uses other sets of routes from now on.
     pub fn set_routes(&mut self, routes: Vec<Routes>) {
         self.findings.assembler.set_routes(routes);

@@ -66,18 +66,20 @@ pub fn start(
         protocol: protocol::Limits {
             head_bytes: in_memory(limits.head_bytes.0),
             in_flight: limits.in_flight as usize,
-            query_text: 0,
+            query_text: in_memory(config.protocols.query_text.0),
         },
         ..flow::Limits::default()
     };
     let outputs = Outputs { store, takers: wishes.takers };
     // Both ends of every connection may be on this machine.
     let assembler = Assembler::new(routes, connections.saturating_mul(2));
+    let mut pipeline = Pipeline::new(flow_limits, assembler, outputs);
+    pipeline.set_ports(ports(config));
     let processes = capture.max_processes as usize;
     let discoverer = Discoverer::new(&config.services, wishes.selection, processes);
     Ok(Watch::start(Parts {
         probes,
-        pipeline: Pipeline::new(flow_limits, assembler, outputs),
+        pipeline,
         identities: Live::new(discoverer, processes),
         watch_children: wishes.watch_children,
         interval: capture.poll_interval.0,
@@ -128,6 +130,11 @@ pub fn routes(config: &Config) -> Vec<Routes> {
     std::iter::once(Routes::new(common, unmatched, limits))
         .chain(of_services.map(|patterns| Routes::new(patterns, unmatched, limits)))
         .collect()
+}
+
+/// Ports whose protocol is configured.
+pub fn ports(config: &Config) -> flow::Ports {
+    config.protocols.ports.iter().map(|rule| (rule.port, rule.protocol.name())).collect()
 }
 
 /// An empty store as the configuration asks for.

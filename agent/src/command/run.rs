@@ -205,11 +205,13 @@ fn reload(common: &Common, flags: &Overrides, config: &mut Config, watch: &Watch
         }
     };
     let (routes, selection) = (session::routes(&new), Selection::new(&new.watch));
-    watch.reload(Reload { services: new.services.clone(), selection, routes });
+    let ports = session::ports(&new);
+    watch.reload(Reload { services: new.services.clone(), selection, routes, ports });
     tracing::info!("configuration reloaded");
     let mut restart = Config { services: new.services.clone(), ..config.clone() };
     restart.watch.clone_from(&new.watch);
     restart.routes.clone_from(&new.routes);
+    restart.protocols.ports.clone_from(&new.protocols.ports);
     if restart != new {
         tracing::warn!("keys other than watch, services and routes changed; restart for them");
     }

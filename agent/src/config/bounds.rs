@@ -24,7 +24,7 @@ impl Config {
         let minutes = |minutes| Period(Duration::from_mins(minutes));
         let (kib, mib) = (|count: u64| Size(count << 10), |count: u64| Size(count << 20));
         let gib = |count: u64| Size(count << 30);
-        let Config { otlp, routes, metrics, graph, capture, limits, .. } = self;
+        let Config { otlp, routes, metrics, graph, capture, protocols, limits, .. } = self;
         let uneven = !capture.ring_bytes.0.is_power_of_two();
         let bounds = [
             within("otlp.timeout", otlp.timeout, ms(1), minutes(10)),
@@ -43,6 +43,7 @@ impl Config {
             within("metrics.max_services", metrics.max_services, 1, 100_000),
             within("otlp.queue_spans", otlp.queue_spans, 1, 1 << 24),
             within("otlp.queue_bytes", otlp.queue_bytes, kib(64), gib(16)),
+            within("protocols.query_text", protocols.query_text, Size(0), kib(64)),
             within("limits.cpu", limits.cpu, Share(10), Share(100_000)),
             within("limits.memory", limits.memory, mib(16), gib(64)),
             within("limits.shed_after", limits.shed_after, ms(1000), minutes(60)),

@@ -36,6 +36,8 @@ pub struct Config {
     pub graph: Graph,
     /// What the kernel programs copy, and the bounds of their tables.
     pub capture: Capture,
+    /// Databases, caches and name servers, whose protocols are told by content.
+    pub protocols: Protocols,
     /// What vigie itself may cost, and the bounds of its own memory.
     pub limits: Limits,
 }
@@ -53,6 +55,7 @@ impl Default for Config {
             metrics: Metrics::default(),
             graph: Graph::default(),
             capture: Capture::default(),
+            protocols: Protocols::default(),
             limits: Limits::default(),
         }
     }
@@ -331,6 +334,62 @@ impl Default for Capture {
             poll_interval: Period(Duration::from_millis(20)),
             max_connections: 16_384,
             max_processes: 8192,
+        }
+    }
+}
+
+/// Databases, caches and name servers, whose protocols are told by content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Protocols {
+    /// Bytes of a statement's text that spans carry as `db.query.text`, its literals removed, 0 (none)
+    /// to 64KiB.
+    pub query_text: Size,
+    /// Ports whose protocol is known. Connections to or from them are taken for nothing else.
+    pub ports: Vec<PortRule>,
+}
+
+impl Default for Protocols {
+    fn default() -> Self {
+        Self { query_text: Size(0), ports: Vec::new() }
+    }
+}
+
+/// A port and its protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PortRule {
+    /// The server's port.
+    pub port: u16,
+    /// What is spoken there.
+    pub protocol: Spoken,
+}
+
+/// Protocol of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Spoken {
+    /// PostgreSQL.
+    Postgresql,
+    /// MySQL and MariaDB.
+    Mysql,
+    /// Redis and Valkey.
+    Redis,
+    /// memcached, text and meta protocol.
+    Memcached,
+    /// DNS over TCP.
+    Dns,
+}
+
+impl Spoken {
+    /// Name of the protocol, as span lines have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Postgresql => "postgresql",
+            Self::Mysql => "mysql",
+            Self::Redis => "redis",
+            Self::Memcached => "memcached",
+            Self::Dns => "dns",
         }
     }
 }

@@ -6,7 +6,7 @@ use super::detect::Circumstances;
 use super::held::Held;
 use super::parser::{Parser, Protocol};
 use super::track::{Pieces, Track};
-use super::{Sink, Stats};
+use super::{Ports, Sink, Stats};
 use crate::event::{
     Address, Class, Close, CloseReason, ConnectionId, Data, Direction, MonoNs, Open, Standing,
 };
@@ -88,14 +88,20 @@ impl State {
         self.closed.is_some_and(|closed| now.saturating_sub(closed.time_ns) >= for_ns)
     }
 
-    pub(super) fn data(&mut self, data: &Data<'_>, stats: &mut Stats, sink: &mut impl Sink) {
+    pub(super) fn data(
+        &mut self,
+        data: &Data<'_>,
+        ports: &Ports,
+        stats: &mut Stats,
+        sink: &mut impl Sink,
+    ) {
         self.last_ns = self.last_ns.max(data.exit_ns);
         self.note_lost(data.lost, stats);
         if matches!(self.parser, Parser::Done) {
             return;
         }
         self.stands(data.standing);
-        self.decide(data.class, sink);
+        self.decide(data.class, ports, sink);
         let track = match data.direction {
             Direction::Received => &mut self.received,
             Direction::Sent => &mut self.sent,
@@ -159,14 +165,14 @@ impl State {
     }
 
     /// Starts the parser once the class is known, with what was held back.
-    fn decide(&mut self, class: Class, sink: &mut impl Sink) {
+    fn decide(&mut self, class: Class, ports: &Ports, sink: &mut impl Sink) {
         let (protocol, role) = match class {
             Class::Http1Server => (Protocol::Http1, Role::Server),
             Class::Http1Client => (Protocol::Http1, Role::Client),
             Class::Http2Server => (Protocol::Http2, Role::Server),
             Class::Http2Client => (Protocol::Http2, Role::Client),
             Class::Candidate => {
-                self.decide_by_content(sink);
+                self.decide_by_content(ports, sink);
                 return;
             }
             Class::Unknown | Class::Encrypted | Class::Uninteresting => return,
@@ -183,7 +189,7 @@ impl State {
     }
 
     /// The kernel does not know the protocol: the parsers are asked.
-    fn decide_by_content(&mut self, sink: &mut impl Sink) {
+    fn decide_by_content(&mut self, ports: &Ports, sink: &mut impl Sink) {
         let Parser::Undecided(held) = &mut self.parser else { return };
         let held = std::mem::take(held);
         let port = |address: &Address| match address {
@@ -191,10 +197,13 @@ impl State {
             Address::Unix { .. } => 0,
         };
         let open = self.connection.open.as_deref();
+        let local_port = open.map_or(0, |open| port(&open.local));
+        let remote_port = open.map_or(0, |open| port(&open.remote));
         let circumstances = Circumstances {
             from_start: self.is_from_start(),
-            local_port: open.map_or(0, |open| port(&open.local)),
-            remote_port: open.map_or(0, |open| port(&open.remote)),
+            local_port,
+            remote_port,
+            only: ports.protocol([local_port, remote_port]),
         };
         let limits = self.limits;
         self.parser = Parser::detecting(circumstances);

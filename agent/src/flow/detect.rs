@@ -43,6 +43,8 @@ pub(super) struct Circumstances {
     pub(super) from_start: bool,
     pub(super) local_port: u16,
     pub(super) remote_port: u16,
+    /// The protocol that is configured for one of the ports.
+    pub(super) only: Option<&'static str>,
 }
 
 impl Detect {
@@ -84,8 +86,10 @@ impl Detect {
             local_port: circumstances.local_port,
             remote_port: circumstances.remote_port,
         };
-        let asked =
-            DIALECTS.iter().enumerate().filter(|(index, _)| self.excluded >> index & 1 == 0);
+        let only = circumstances.only;
+        let asked = DIALECTS.iter().enumerate().filter(|(index, dialect)| {
+            self.excluded >> index & 1 == 0 && only.is_none_or(|only| only == dialect.name)
+        });
         match ask(asked, &opening) {
             Answer::Known(dialect, role) => {
                 let from_start = opening.from_start;

@@ -94,10 +94,28 @@ pub struct Stats {
     pub gaps: u64,
 }
 
+/// Ports whose protocol is configured, by the protocol's name.
+#[derive(Clone, Debug, Default)]
+pub struct Ports(Vec<(u16, &'static str)>);
+
+impl FromIterator<(u16, &'static str)> for Ports {
+    fn from_iter<I: IntoIterator<Item = (u16, &'static str)>>(rules: I) -> Self {
+        Self(rules.into_iter().collect())
+    }
+}
+
+impl Ports {
+    /// The protocol of a connection between these ports.
+    fn protocol(&self, ends: [u16; 2]) -> Option<&'static str> {
+        self.0.iter().find(|(port, _)| ends.contains(port)).map(|(_, protocol)| *protocol)
+    }
+}
+
 /// All connections.
 #[derive(Debug)]
 pub struct Flows {
     limits: Limits,
+    ports: Ports,
     connections: HashMap<ConnectionId, Box<State>, BuildHasherDefault<IdHasher>>,
     /// Memory of all parsers.
     parser_bytes: usize,
@@ -107,7 +125,18 @@ pub struct Flows {
 impl Flows {
     /// No connections yet.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, connections: HashMap::default(), parser_bytes: 0, stats: Stats::default() }
+        Self {
+            limits,
+            ports: Ports::default(),
+            connections: HashMap::default(),
+            parser_bytes: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Takes these ports' protocols as configured, on connections that are new from now on.
+    pub fn set_ports(&mut self, ports: Ports) {
+        self.ports = ports;
     }
 
     /// Takes in an event. Events come in the order in which they happened, per connection.
@@ -127,7 +156,7 @@ impl Flows {
     /// Forgets connections that were idle for long or closed, and gives out what has ended as far
     /// as can be seen. To be called about once per second.
     pub fn expire(&mut self, now: MonoNs, sink: &mut impl Sink) {
-        let Self { limits, connections, parser_bytes, stats } = self;
+        let Self { limits, connections, parser_bytes, stats, .. } = self;
         connections.retain(|_, state| {
             let before = state.memory();
             let keep = if state.is_closed_since(now, limits.closed_ns) {
@@ -197,7 +226,7 @@ impl Flows {
         }
         if let Some(state) = self.connections.get_mut(&data.connection) {
             let before = state.memory();
-            state.data(data, &mut self.stats, sink);
+            state.data(data, &self.ports, &mut self.stats, sink);
             let mut after = state.memory();
             if after > before
                 && self.parser_bytes.saturating_add(after - before) > self.limits.parser_bytes

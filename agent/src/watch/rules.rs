@@ -4,6 +4,7 @@
 use crate::config::ServiceRule;
 use crate::discover::Selection;
 use crate::event::ProcessKey;
+use crate::flow::Ports;
 use crate::identities::Live;
 use crate::pipeline::Pipeline;
 use crate::probe::control::{Control, PolicyError};
@@ -17,6 +18,8 @@ pub struct Reload {
     pub selection: Selection,
     /// Sets of routes.
     pub routes: Vec<Routes>,
+    /// Ports whose protocol is configured.
+    pub ports: Ports,
 }
 
 /// The kernel's table of decisions on processes.
@@ -48,6 +51,7 @@ pub(super) fn take_over(
     policies: &mut impl Policies,
 ) {
     pipeline.set_routes(new.routes);
+    pipeline.set_ports(new.ports);
     for pid in identities.reconfigure(&new.services, new.selection) {
         policies.forget(pid);
     }
@@ -159,6 +163,7 @@ mod tests {
                 services: config.services.clone(),
                 selection,
                 routes: session::routes(config),
+                ports: session::ports(config),
             };
             take_over(new, &mut self.pipeline, &mut self.identities, &mut self.table);
         }
