@@ -9,6 +9,7 @@ mod field;
 pub mod framer;
 pub mod http1;
 pub mod http2;
+pub mod mongodb;
 #[cfg(test)]
 mod testing;
 mod traceparent;
