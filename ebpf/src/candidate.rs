@@ -120,8 +120,9 @@ fn by_length(bytes: u64, total: u64) -> bool {
     if big == total && starts {
         return true;
     }
-    // Kafka: a known call in a known version.
-    if big + 4 == total && second >> 16 <= 100 && second & 0xffff <= 30 {
+    // Kafka: a known call in a known version, or the beginning of one: brokers read headers by
+    // themselves.
+    if big >= 10 && big < 1 << 24 && big + 4 >= total && second >> 16 <= 100 && second & 0xffff <= 20 {
         return true;
     }
     // MongoDB: the whole message, or its header by itself.

@@ -9,6 +9,7 @@ mod field;
 pub mod framer;
 pub mod http1;
 pub mod http2;
+pub mod kafka;
 pub mod mongodb;
 #[cfg(test)]
 mod testing;
@@ -18,7 +19,8 @@ pub mod waiting;
 use crate::event::{Direction, MonoNs, Unit};
 use crate::span::database::DatabaseCall;
 use crate::span::dns::DnsCall;
-use crate::span::{Flags, TraceContext, http::HttpCall, rpc::GrpcCall};
+use crate::span::messaging::MessagingCall;
+use crate::span::{Flags, SpanKind, TraceContext, http::HttpCall, rpc::GrpcCall};
 
 /// Bounds of the parser of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +133,16 @@ pub struct Exchange {
     pub undelivered: bool,
 }
 
+impl Exchange {
+    /// SPAN KIND at this end.
+    pub fn kind(&self) -> SpanKind {
+        match &self.call {
+            Call::Messaging(call) => call.kind(self.role),
+            _ => self.role.into(),
+        }
+    }
+}
+
 /// What was called, by protocol.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Call {
@@ -140,6 +152,8 @@ pub enum Call {
     Grpc(Box<GrpcCall>),
     /// A database, a cache.
     Database(Box<DatabaseCall>),
+    /// A message broker.
+    Messaging(Box<MessagingCall>),
     /// A look-up of a name.
     Dns(Box<DnsCall>),
 }

@@ -17,8 +17,13 @@ use crate::command;
 const STEP: &str = "wheels";
 const ROTEL: &str = "rotel";
 /// The wheels with their versions. The binary in rotel's has a numbering of its own.
-const WHEELS: [(&str, &str); 3] =
-    [(ROTEL, "0.0.1a15"), ("grpcio", "1.85.1"), ("pymongo", "4.20.0")];
+const WHEELS: [(&str, &str); 5] = [
+    (ROTEL, "0.0.1a15"),
+    ("grpcio", "1.85.1"),
+    ("pymongo", "4.20.0"),
+    ("confluent_kafka", "2.16.1"),
+    ("kafka_python", "2.0.6"),
+];
 const PIP_LIMIT: Duration = Duration::from_mins(3);
 
 /// Makes sure that the wheels are in `target/setup/venv`, and that `bin/rotel` is there and starts.
