@@ -17,6 +17,8 @@ pub enum Need {
     Agent,
     /// An executable on the path.
     Program(&'static str),
+    /// A server of PostgreSQL and its clients.
+    Postgres,
     /// The OTLP receiver that `cargo xtask setup` installs.
     Rotel,
     /// The gRPC library for Python that `cargo xtask setup` installs.
@@ -54,6 +56,9 @@ fn reason(need: Need) -> Result<Option<String>> {
         Need::Root if !rustix::process::geteuid().is_root() => Some("needs root".to_owned()),
         Need::Agent if agent()?.is_none() => Some("no vigie, build it or set VIGIE_BIN".to_owned()),
         Need::Program(program) if find(program).is_none() => Some(format!("no {program}")),
+        Need::Postgres if !crate::postgres::is_there() => {
+            Some("no PostgreSQL, run cargo xtask setup".to_owned())
+        }
         Need::Rotel if rotel().is_none() => Some("no rotel, run cargo xtask setup".to_owned()),
         Need::Wheel(name) if !has_wheel(name) => {
             Some(format!("no {name} for Python, run cargo xtask setup"))

@@ -45,6 +45,8 @@ pub enum Sql {
 /// Describes a text: what it does, to which table, and the text without literals, of which
 /// `query_text` bytes are kept (0: none). `cut`: the end of the text is missing.
 ///
+/// What begins like no statement may be anything, so such a text is not given.
+///
 /// Of several statements the operation is that of the first which is no transaction control. The
 /// collection is given where the whole text names exactly one table. Of a cut text it is given where
 /// no other table can follow: past the `VALUES` of an `INSERT`, and of `COPY`.
@@ -59,7 +61,8 @@ pub fn describe(sql: Sql, text: &[u8], cut: bool, query_text: usize) -> Statemen
         operation: found.operation.into(),
         collection: found.collection.into(),
         summary: found.summary.into(),
-        text: (query_text > 0).then(|| text::without_literals(&items, query_text).into()),
+        text: (query_text > 0 && !found.strange)
+            .then(|| text::without_literals(&items, query_text).into()),
     }
 }
 

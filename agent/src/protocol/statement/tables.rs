@@ -13,6 +13,8 @@ pub(super) struct Found {
     pub(super) operation: &'static str,
     pub(super) collection: String,
     pub(super) summary: String,
+    /// Something that begins like no statement is among them.
+    pub(super) strange: bool,
 }
 
 /// Reads all statements. `whole`: nothing is missing at the end.
@@ -25,6 +27,7 @@ pub(super) fn analyse(items: &[Item<'_>], whole: bool) -> Found {
         let mut walk = Walk::default();
         let used = walk.statement(rest);
         let is_last = used >= rest.len();
+        found.strange |= walk.operation.is_empty() && walk.begun;
         rest = rest.get(used..).unwrap_or_default();
         let frames = FRAMES.contains(&found.operation);
         if found.operation.is_empty() || frames && !FRAMES.contains(&walk.operation) {
@@ -101,6 +104,8 @@ struct Walk {
     /// What is to come may be followed by columns in parentheses and is no function.
     columns: bool,
     has_with: bool,
+    /// There is a word, or something else.
+    begun: bool,
 }
 
 impl Walk {
@@ -110,6 +115,7 @@ impl Walk {
             .iter()
             .position(|item| !matches!(item.class, Class::Open | Class::End))
             .unwrap_or(items.len());
+        self.begun = begin < items.len();
         if !items.get(begin).is_some_and(|item| self.begin(item)) {
             return pass_over(items, begin);
         }

@@ -254,6 +254,16 @@ fn broken_and_cut_texts_give_what_is_certain() {
 }
 
 #[test]
+fn what_is_no_statement_gives_no_text() {
+    for text in ["swordfish", "SELEKT swordfish", "SELECT 1; swordfish", "(swordfish)", "`x`"] {
+        assert_eq!(describe(Sql::Mysql, text.as_bytes(), false, 100).text, None, "{text}");
+    }
+    for text in ["SELECT 1;", "", " ;; ", "SELECT 1; ; SELECT 2", "(SELECT 1)"] {
+        assert!(describe(Sql::Mysql, text.as_bytes(), false, 100).text.is_some(), "{text}");
+    }
+}
+
+#[test]
 fn everything_is_bounded() {
     let many: String = vec!["SELECT * FROM t1, t2"; 500].join("; ");
     let statement = describe(Sql::Mysql, many.as_bytes(), false, 100);
