@@ -52,6 +52,7 @@ impl Calls {
             (_, None) => {
                 if kind == b'Z' {
                     sink.problem(Problem::ResponseWithoutRequest);
+                    self.settled = false;
                 }
                 true
             }
@@ -89,7 +90,9 @@ impl Calls {
                     self.names.close_portals();
                 }
                 self.copies_in = false;
-                if is_call { self.finish(sink) } else { self.pop() }
+                let fits = if is_call { self.finish(sink) } else { self.pop() };
+                self.settled |= self.steps.is_empty();
+                fits
             }
             _ => false,
         };
@@ -118,6 +121,10 @@ impl Calls {
     fn finish(&mut self, sink: &mut dyn Sink) -> bool {
         if let Some(mut call) = self.waiting.pop() {
             call.item.answered = true;
+            // With others behind it, this may be the answer to one of them.
+            if !self.settled && self.ready_to_come() > 1 {
+                call.flags.set(Flags::DURATION_UNTRUSTED);
+            }
             sink.exchange(call.into_exchange(Item::into_call));
         }
         self.pop()

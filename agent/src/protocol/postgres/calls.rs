@@ -38,6 +38,9 @@ pub(super) struct Calls {
     pub(super) ready: bool,
     /// Messages of an unseen part: a call was begun by `BindComplete`, or ended without one.
     pub(super) unseen: Unseen,
+    /// What is in flight is known: the connection was seen from its beginning, or all requests were
+    /// answered once.
+    pub(super) settled: bool,
     /// Nothing is read any more.
     pub(super) over: bool,
 }
@@ -55,6 +58,7 @@ impl Calls {
             copies_in: false,
             ready: false,
             unseen: Unseen::default(),
+            settled: false,
             over: false,
         }
     }
@@ -85,6 +89,12 @@ impl Calls {
         self.ready = true;
     }
 
+    /// Whether the server has said that it is ready while requests wait that were seen before anything
+    /// was settled: answers to them went by before vigie saw both directions.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.settled && self.ready && !self.steps.is_empty()
+    }
+
     /// Whether answers are passed over.
     pub(super) fn is_unseen(&self) -> bool {
         // Nothing is put behind it.
@@ -111,6 +121,7 @@ impl Calls {
         let database = message::parameter(parameters, b"database")
             .or_else(|| message::parameter(parameters, b"user"));
         self.namespace = database.map(|name| String::from_utf8_lossy(name).into());
+        self.settled = true;
         self.steps.push_back(Step::Startup);
     }
 

@@ -148,7 +148,10 @@ impl Postgres {
 
     /// The client has the word again. When the server has said all, whatever was missed is over.
     fn begin_turn(&mut self, piece: Piece<'_>, at: &At, sink: &mut dyn Sink) {
-        let missed = self.blind.is_some() || self.requests.is_lost() || self.calls.is_unseen();
+        let missed = self.blind.is_some()
+            || self.requests.is_lost()
+            || self.calls.is_unseen()
+            || self.calls.is_behind();
         let Piece::Bytes(bytes) = piece else { return };
         if !missed {
             return;

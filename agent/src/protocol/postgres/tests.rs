@@ -73,7 +73,15 @@ fn ready(status: u8) -> Vec<u8> {
     message(b'Z', &[status])
 }
 
+/// Of a connection that is known from its beginning.
 fn talk() -> Talk<Postgres> {
+    let mut talk = older();
+    talk.parser.calls.settled = true;
+    talk
+}
+
+/// Of one that is older than vigie.
+fn older() -> Talk<Postgres> {
     Talk::new(Postgres::new(Role::Client, Limits { query_text: 200, ..Limits::default() }))
 }
 
@@ -672,12 +680,31 @@ fn it_is_known_by_its_bytes() {
 
 #[test]
 fn a_connection_that_is_older_than_vigie() {
-    let mut talk = talk();
+    let mut talk = older();
     talk.bytes(Received, &join(&[row(), complete("SELECT 2"), ready(b'I')]));
     answered(&mut talk);
     check(&talk, &["? response_without_request", "client postgresql SELECT t @15..30"]);
+    // Its answers are seen later than its requests.
+    let mut talk = older();
+    for table in ["a", "b", "c", "d"] {
+        talk.bytes(Sent, &query(&format!("SELECT * FROM {table}")));
+    }
+    for _ in 0..2 {
+        talk.bytes(Received, &join(&[complete("SELECT 1"), ready(b'I')]));
+        talk.bytes(Sent, &query("SELECT * FROM e"));
+    }
+    check(
+        &talk,
+        &[
+            "client postgresql SELECT a @5..50 [duration_untrusted]",
+            "client postgresql SELECT b @15..60 [truncated duration_untrusted]",
+            "client postgresql SELECT c @25..60 [truncated duration_untrusted]",
+            "client postgresql SELECT d @35..60 [truncated duration_untrusted]",
+            "client postgresql SELECT e @55..70",
+        ],
+    );
     // Another protocol after all.
-    let mut talk = self::talk();
+    let mut talk = older();
     for _ in 0..3 {
         talk.bytes(Sent, b"get key\r\n");
         talk.bytes(Received, b"END\r\n");

@@ -35,6 +35,7 @@ impl Calls {
         self.report_unseen(why, time_ns, sink);
         self.steps.push_back(Step::Unseen);
         self.unseen = Unseen { counts, ..Unseen::default() };
+        self.settled = false;
     }
 
     /// Requests behind those in the queue went by.

@@ -30,7 +30,8 @@ pub(super) fn analyse(items: &[Item<'_>], whole: bool) -> Found {
         found.strange |= walk.operation.is_empty() && walk.begun;
         rest = rest.get(used..).unwrap_or_default();
         let frames = FRAMES.contains(&found.operation);
-        if found.operation.is_empty() || frames && !FRAMES.contains(&walk.operation) {
+        let is_frame = walk.operation.is_empty() || FRAMES.contains(&walk.operation);
+        if found.operation.is_empty() || frames && !is_frame {
             found.operation = walk.operation;
         }
         certain |= is_last && walk.no_more_tables;

@@ -73,6 +73,8 @@ fn operations_and_tables() {
     both("CREATE INDEX i ON t (a)", "CREATE", "t", "CREATE INDEX t");
     both("CREATE VIEW v AS SELECT * FROM t", "CREATE", "t", "CREATE VIEW SELECT t");
     both("BEGIN", "BEGIN", "", "BEGIN");
+    both("BEGIN;", "BEGIN", "", "BEGIN");
+    both("END;", "END", "", "END");
     both("START TRANSACTION", "START", "", "START");
     both("BEGIN; SELECT * FROM orders; COMMIT", "SELECT", "orders", "BEGIN; SELECT orders; COMMIT");
     both("SET x = 1; DELETE FROM t", "DELETE", "t", "SET; DELETE t");
