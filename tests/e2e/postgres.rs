@@ -124,7 +124,7 @@ fn pgbench_is_exact_on_both_ends() -> Result<()> {
         "UPDATE pgbench_tellers -",
         "UPDATE pgbench_branches -",
         "INSERT pgbench_history -",
-        "COMMIT -",
+        "END -",
     ];
     // What it asks before it begins depends on its version.
     let ours = |spans: &[Span]| -> Vec<Span> {

@@ -22,7 +22,9 @@ use crate::span::database::{DatabaseError, Statement};
 /// `Sync` and two more.
 pub(super) const STEPS_PER_CALL: usize = 8;
 
+/// A connection's requests and answers.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they change independently")]
 pub(super) struct Calls {
     pub(super) role: Role,
     pub(super) limits: Limits,

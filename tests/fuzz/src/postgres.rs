@@ -1,0 +1,81 @@
+//! The parser of PostgreSQL on any bytes, in any pieces: it does not panic and keeps to its bounds, and
+//! so do the readers of statements.
+//!
+//! The first byte chooses the role; then each step has a byte for its kind, one for its length, and its
+//! bytes.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use vigie::event::{Direction, MonoNs, ProcessKey, Unit};
+use vigie::protocol::conversation::Conversation;
+use vigie::protocol::postgres::Postgres;
+use vigie::protocol::statement::{Sql, describe};
+use vigie::protocol::{Advice, At, End, Exchange, Limits, Piece, Problem, Role, Sink};
+
+/// Small, so that they are reached.
+const LIMITS: Limits = Limits { head_bytes: 2048, in_flight: 8, query_text: 64 };
+
+/// Memory at most: two messages, calls and steps, names.
+const BOUND: usize = 2 * 32 * 1024 + 16 * 1024 + 1280 * 512;
+
+#[derive(Default)]
+struct Count {
+    exchanges: usize,
+}
+
+impl Sink for Count {
+    fn exchange(&mut self, exchange: Exchange) {
+        assert!(exchange.end_ns >= exchange.start_ns);
+        self.exchanges += 1;
+    }
+    fn problem(&mut self, _: Problem) {}
+    fn advice(&mut self, _: Advice) {}
+}
+
+fuzz_target!(|input: &[u8]| {
+    let Some((first, mut rest)) = input.split_first() else { return };
+    for sql in [Sql::Postgresql, Sql::Mysql] {
+        let statement = describe(sql, rest, first & 8 != 0, 64);
+        assert!(statement.summary.len() < 256);
+        assert!(statement.text.is_none_or(|text| text.len() <= 64));
+    }
+    let role = if first & 1 == 0 { Role::Server } else { Role::Client };
+    let mut parser = Postgres::new(role, LIMITS);
+    let mut count = Count::default();
+    let mut time: MonoNs = 1;
+    while let [kind, length, after @ ..] = rest {
+        let (bytes, after) = after.split_at(usize::from(*length).min(after.len()));
+        rest = after;
+        time += 10;
+        let unit = Unit { process: ProcessKey { pid: 1, start_ns: 0 }, tid: 1, goroutine: 0 };
+        let at = At {
+            enter_ns: time,
+            exit_ns: time + 5,
+            unit,
+            segment_start: kind & 0x20 == 0,
+            segment_end: kind & 0x40 == 0,
+            turn: kind & 0x80 == 0,
+        };
+        let direction = if kind & 1 == 0 { Direction::Received } else { Direction::Sent };
+        let piece = match kind & 0x1e {
+            2 => Piece::Skipped(u64::from(*length) * 7),
+            4 => Piece::Lost(Some(u64::from(*length))),
+            6 => Piece::Lost(None),
+            12 if *length > 250 => {
+                parser.abandon(time, &mut count);
+                Piece::Bytes(bytes)
+            }
+            14 if *length > 250 => {
+                parser.end(End::Received, time, &mut count);
+                Piece::Bytes(bytes)
+            }
+            _ => Piece::Bytes(bytes),
+        };
+        parser.piece(direction, piece, &at, &mut count);
+        assert!(parser.memory() <= BOUND, "{} bytes", parser.memory());
+    }
+    parser.end(End::Both { reset: first & 4 != 0 }, time, &mut count);
+    assert!(!parser.is_waiting());
+    // Each needs the header of a message.
+    assert!(count.exchanges <= input.len() / 5);
+});
