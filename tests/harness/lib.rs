@@ -14,6 +14,7 @@ pub mod http;
 pub mod needs;
 pub mod nginx;
 pub mod otlp;
+pub mod postgres;
 pub mod process;
 pub mod prometheus;
 pub mod rows;

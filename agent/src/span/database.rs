@@ -59,6 +59,8 @@ pub enum DatabaseError {
     ConnectionReset,
     /// The connection was closed in an orderly way before the answer was whole.
     ConnectionClosed,
+    /// The server passed over it, because something before it in the same pipeline failed.
+    PipelineAborted,
 }
 
 impl DatabaseError {
@@ -68,6 +70,7 @@ impl DatabaseError {
             Self::Code(code) => code,
             Self::ConnectionReset => "connection_reset",
             Self::ConnectionClosed => "connection_closed",
+            Self::PipelineAborted => "pipeline_aborted",
         }
     }
 }
