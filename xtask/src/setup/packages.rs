@@ -20,7 +20,7 @@ const STEP: &str = "packages";
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// Programs, each with the packages that have it, best first.
-const NEEDED: [(&str, &[&str]); 13] = [
+const NEEDED: [(&str, &[&str]); 16] = [
     ("nginx", &["nginx-light", "nginx"]),
     ("wrk", &["wrk"]),
     ("ab", &["apache2-utils"]),
@@ -34,6 +34,9 @@ const NEEDED: [(&str, &[&str]); 13] = [
     ("ip", &["iproute2"]),
     ("ss", &["iproute2"]),
     ("qemu-system-x86_64", &["qemu-system-x86"]),
+    ("mariadbd", &["mariadb-server-core"]),
+    ("mariadb", &["mariadb-client"]),
+    ("mariadb-slap", &["mariadb-client"]),
 ];
 
 /// Makes sure that every program is there.

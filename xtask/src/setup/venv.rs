@@ -1,5 +1,5 @@
-//! A Python environment with software of others, as wheels with binaries: rotel, an OTLP receiver, and
-//! grpcio, the C core of gRPC.
+//! A Python environment with software of others, as wheels with binaries: rotel, an OTLP receiver,
+//! grpcio, the C core of gRPC, and drivers of databases.
 
 use std::fs;
 use std::io;
@@ -17,12 +17,14 @@ use crate::command;
 const STEP: &str = "wheels";
 const ROTEL: &str = "rotel";
 /// The wheels with their versions. The binary in rotel's has a numbering of its own.
-const WHEELS: [(&str, &str); 5] = [
+const WHEELS: [(&str, &str); 7] = [
     (ROTEL, "0.0.1a15"),
     ("grpcio", "1.85.1"),
     ("pymongo", "4.20.0"),
     ("confluent_kafka", "2.16.1"),
     ("kafka_python", "2.0.6"),
+    ("pymysql", "1.2.4"),
+    ("mysql_connector_python", "26.10.0"),
 ];
 const PIP_LIMIT: Duration = Duration::from_mins(3);
 
