@@ -11,6 +11,7 @@ pub mod http1;
 pub mod http2;
 pub mod kafka;
 pub mod mongodb;
+pub mod statement;
 #[cfg(test)]
 mod testing;
 mod traceparent;
