@@ -107,7 +107,8 @@ pub struct Dialect {
 }
 
 /// All of them.
-pub static DIALECTS: &[&Dialect] = &[&super::mongodb::DIALECT, &super::kafka::DIALECT];
+pub static DIALECTS: &[&Dialect] =
+    &[&super::mongodb::DIALECT, &super::kafka::DIALECT, &super::mysql::DIALECT];
 
 /// Bytes that are enough for any [`Dialect::recognise`] to say yes or no.
 pub const ENOUGH: usize = 64;

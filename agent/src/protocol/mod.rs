@@ -11,6 +11,7 @@ pub mod http1;
 pub mod http2;
 pub mod kafka;
 pub mod mongodb;
+pub mod mysql;
 pub mod statement;
 #[cfg(test)]
 mod testing;
@@ -190,6 +191,8 @@ pub enum Problem {
     WrongGuess,
     /// The place in the stream was lost and had to be found again.
     Resynchronised,
+    /// A connection is compressed in a way that is not read.
+    UnreadCompression,
 }
 
 impl Problem {
@@ -209,6 +212,7 @@ impl Problem {
         Self::TooManyInFlight,
         Self::WrongGuess,
         Self::Resynchronised,
+        Self::UnreadCompression,
     ];
 
     /// Name as exported.
@@ -228,6 +232,7 @@ impl Problem {
             Self::TooManyInFlight => "too_many_in_flight",
             Self::WrongGuess => "wrong_guess",
             Self::Resynchronised => "resynchronised",
+            Self::UnreadCompression => "unread_compression",
         }
     }
 }
