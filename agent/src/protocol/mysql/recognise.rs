@@ -7,13 +7,16 @@ use bytes::Buf as _;
 
 use super::command::{self, Code};
 use super::handshake::VERSION;
-use super::packet::{self, HEADER};
+use super::packet::{self, ERR, HEADER};
 use crate::protocol::conversation::{ENOUGH, Opening, Recognition};
 use crate::protocol::statement;
 
 /// Whose bytes these may be.
 pub(super) fn recognise(opening: &Opening<'_>) -> Recognition {
     match greeting(opening) {
+        Recognition::No if is_refusal(opening) => {
+            return Recognition::Yes(opening.role_if_response());
+        }
         Recognition::No => {}
         known => return known,
     }
@@ -50,6 +53,17 @@ fn greeting(opening: &Opening<'_>) -> Recognition {
         return Recognition::Yes(opening.role_if_response());
     }
     Recognition::More
+}
+
+/// An error in the place of a greeting: its number, which is of the server's, and a text.
+fn is_refusal(opening: &Opening<'_>) -> bool {
+    let Some((head, [ERR, low, high, text @ ..])) = opening.bytes.split_at_checked(HEADER) else {
+        return false;
+    };
+    let is_packet = packet::header(head) == Some((text.len() as u64 + 3, 0));
+    let is_known = (1000..6000).contains(&u16::from_le_bytes([*low, *high]));
+    let is_text = text.len() > 8 && text.iter().all(|byte| *byte >= b' ');
+    opening.from_start && opening.whole && is_packet && is_known && is_text
 }
 
 /// Whether bytes are commands.
@@ -141,7 +155,7 @@ fn exactly(arguments: &[u8], length: u64, wanted: usize, check: impl Fn(&[u8]) -
 
 /// Servers count statements up from 1. MariaDB's clients name the last one by the largest number.
 fn is_statement(id: u32) -> bool {
-    (1..1 << 28).contains(&id) || id == u32::MAX
+    (1..1 << 24).contains(&id) || id == u32::MAX
 }
 
 /// SQL begins with a word that is known, behind comments and the like.
@@ -189,14 +203,7 @@ mod tests {
     use crate::protocol::Role;
 
     fn opening<'a>(bytes: &'a [u8], direction: Direction) -> Opening<'a> {
-        Opening {
-            bytes,
-            whole: true,
-            direction,
-            from_start: false,
-            local_port: 0,
-            remote_port: 0,
-        }
+        Opening { bytes, whole: true, direction, from_start: false, local_port: 0, remote_port: 0 }
     }
 
     fn told(bytes: &[u8]) -> Recognition {
@@ -221,6 +228,17 @@ mod tests {
         assert_eq!(received, Recognition::Yes(Role::Client));
         let long = [greeting.as_slice(), &[1; 64]].concat();
         assert_eq!(told(&long), Recognition::No, "more than the packet");
+    }
+
+    #[test]
+    fn refusals() {
+        let refusal = b"\x17\0\0\0\xff\x10\x04Too many connections";
+        let seen = opening(refusal, Direction::Received);
+        assert_eq!(recognise(&seen), Recognition::No, "not at the start");
+        let first = Opening { from_start: true, ..seen };
+        assert_eq!(recognise(&first), Recognition::Yes(Role::Client));
+        let cut = Opening { bytes: &refusal[..20], ..first };
+        assert_eq!(recognise(&cut), Recognition::No);
     }
 
     #[test]
