@@ -46,13 +46,11 @@ fn greeting(opening: &Opening<'_>) -> Recognition {
     let text = rest.split(|byte| *byte == 0).next().unwrap_or_default();
     let is_text = text.first().is_none_or(u8::is_ascii_digit)
         && text.iter().all(|byte| matches!(byte, b' '..=b'~'));
-    if *version != VERSION || !is_text {
+    let is_whole = text.len() < rest.len() || opening.bytes.len() >= ENOUGH;
+    if *version != VERSION || !is_text || is_whole && !text.contains(&b'.') {
         return Recognition::No;
     }
-    if text.len() < rest.len() && !text.is_empty() || opening.bytes.len() >= ENOUGH {
-        return Recognition::Yes(opening.role_if_response());
-    }
-    Recognition::More
+    if is_whole { Recognition::Yes(opening.role_if_response()) } else { Recognition::More }
 }
 
 /// An error in the place of a greeting: its number, which is of the server's, and a text.

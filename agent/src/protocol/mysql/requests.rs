@@ -217,8 +217,8 @@ impl State {
                     self.statements.ask(&statement);
                     item.effect = Effect::Prepared(statement);
                 } else {
-                    if &*statement.operation == "USE" {
-                        item.effect = Effect::Database(used(text));
+                    if let Some(name) = used(text) {
+                        item.effect = Effect::Database(name);
                     }
                     item.statement = statement;
                 }
@@ -305,10 +305,10 @@ fn about(operation: &'static str, statement: &Statement) -> Arc<Statement> {
     })
 }
 
-/// The database of `USE database`, where the text is nothing else.
-fn used(text: &[u8]) -> Option<Arc<str>> {
-    let text = text.trim_ascii();
-    let (word, rest) = text.split_at_checked(3)?;
+/// The database of `USE database`. `Some(None)` where the text is not only that: which database is in use
+/// behind it is not known.
+fn used(text: &[u8]) -> Option<Option<Arc<str>>> {
+    let (word, rest) = text.trim_ascii().split_at_checked(3)?;
     if !word.eq_ignore_ascii_case(b"USE") || !rest.first()?.is_ascii_whitespace() {
         return None;
     }
@@ -317,9 +317,9 @@ fn used(text: &[u8]) -> Option<Arc<str>> {
     let quoted = rest.strip_prefix(b"`").and_then(|rest| rest.strip_suffix(b"`"));
     let is_plain =
         |byte: &u8| byte.is_ascii_alphanumeric() || b"_$".contains(byte) || !byte.is_ascii();
-    match quoted {
+    Some(match quoted {
         Some(name) if !name.contains(&b'`') => handshake::name(name),
         None if rest.iter().all(is_plain) => handshake::name(rest),
         _ => None,
-    }
+    })
 }

@@ -36,9 +36,16 @@ impl Framing for Responses<'_> {
     }
 
     fn payload(&self, header: &[u8]) -> Option<(u64, usize)> {
-        let (length, _) = packet::header(header)?;
-        let is_greeting = self.0.phase == Phase::Unknown;
-        Some((length, if is_greeting { GREETING_KEPT } else { KEPT }))
+        let Self(state) = self;
+        let (length, number) = packet::header(header)?;
+        // The first response shows whether it is MySQL at all, and before the whole of it came.
+        let follows = |front: &Asked<Command>| {
+            front.item.number.is_none_or(|last| last.wrapping_add(1) == number)
+        };
+        if !state.is_proven && state.reply.is_none() && !state.waiting.front().is_none_or(follows) {
+            return None;
+        }
+        Some((length, if state.phase == Phase::Unknown { GREETING_KEPT } else { KEPT }))
     }
 }
 
@@ -170,11 +177,8 @@ impl State {
         };
         if self.reply.is_none() {
             let follows = front.item.number.is_none_or(|last| last.wrapping_add(1) == number);
-            if !follows {
-                if self.is_trailing(payload, length) {
-                    return;
-                }
-                self.is_wrong |= !self.is_proven;
+            if !follows && self.is_trailing(payload, length) {
+                return;
             }
             self.may_trail = false;
         }

@@ -1,1 +1,736 @@
+//! Conversations, whole and cut, with gaps, in the middle, and hostile ones.
 
+use super::*;
+use crate::event::Direction::{Received, Sent};
+use crate::protocol::Call;
+use crate::protocol::testing::{Heard, Random, Talk};
+
+const MYSQL: u64 = 1;
+const WITH_DB: u64 = 1 << 3;
+const COMPRESS: u64 = 1 << 5;
+const TLS: u64 = 1 << 11;
+const DEPRECATE_EOF: u64 = 1 << 24;
+const OPTIONAL_METADATA: u64 = 1 << 25;
+const ATTRIBUTES: u64 = 1 << 27;
+const CACHE_METADATA: u64 = 1 << 36;
+/// What any client and server can do: protocol 4.1, a byte for the length of the secret, plug-ins.
+const USUAL: u64 = 1 << 9 | 1 << 15 | 1 << 19 | WITH_DB;
+
+const SECRET: &[u8] = b"0123456789-swordfish";
+
+fn packet(number: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
+    [&length[..3], &[number], payload].concat()
+}
+
+fn greeting(capabilities: u64) -> Vec<u8> {
+    let all = capabilities.to_le_bytes();
+    let payload = [
+        b"\x0a5.5.5-10.11.19-MariaDB\0\x07\0\0\0abcdefgh\0".as_slice(),
+        &all[..2],
+        b"\x2d\x02\0",
+        &all[2..4],
+        b"\x15\0\0\0\0\0\0",
+        &all[4..],
+        b"ijklmnopqrst\0mysql_native_password\0",
+    ];
+    packet(0, &payload.concat())
+}
+
+fn login(capabilities: u64) -> Vec<u8> {
+    let all = capabilities.to_le_bytes();
+    let payload = [
+        &all[..4],
+        b"\0\0\0\x01\x2d",
+        &[0; 19],
+        &all[4..],
+        b"app\0\x14",
+        SECRET,
+        b"shop\0mysql_native_password\0",
+    ];
+    packet(1, &payload.concat())
+}
+
+fn command(payload: &[u8]) -> Vec<u8> {
+    packet(0, payload)
+}
+
+fn query(text: &str) -> Vec<u8> {
+    command(&[b"\x03", text.as_bytes()].concat())
+}
+
+const OK_PAYLOAD: &[u8] = b"\0\0\0\x02\0\0\0";
+const MORE_PAYLOAD: &[u8] = b"\0\x01\0\x0a\0\0\0";
+const EOF_PAYLOAD: &[u8] = b"\xfe\0\0\x02\0";
+const OK_AS_EOF: &[u8] = b"\xfe\0\0\x02\0\0\0";
+const DEFINITION: &[u8] = b"\x03def\0\0\0\x011\0\x0c\x3f\0\x01\0\0\0\x03\x81\0\0\0\0";
+const NO_TABLE: &[u8] = b"\xff\x7a\x04#42S02Table 'shop.missing' doesn't exist";
+
+/// Packets numbered from `first` on.
+fn packets(first: u8, payloads: &[&[u8]]) -> Vec<u8> {
+    let numbers = (0..=u8::MAX).cycle().skip(first.into());
+    numbers.zip(payloads).flat_map(|(number, payload)| packet(number, payload)).collect()
+}
+
+/// A result of one column.
+fn result(has_eof: bool, rows: usize) -> Vec<u8> {
+    let mut all: Vec<&[u8]> = vec![b"\x01", DEFINITION];
+    all.extend(has_eof.then_some(EOF_PAYLOAD));
+    all.extend(std::iter::repeat_n(b"\x0212".as_slice(), rows));
+    all.push(if has_eof { EOF_PAYLOAD } else { OK_AS_EOF });
+    packets(1, &all)
+}
+
+fn talk(role: Role) -> Talk<Mysql> {
+    Talk::new(Mysql::new(role, Limits::default()))
+}
+
+/// Lines without their times.
+fn lines(heard: &Heard) -> Vec<String> {
+    let untimed = |line: &String| {
+        let words = line.split(' ').filter(|word| !word.starts_with('@'));
+        words.collect::<Vec<_>>().join(" ")
+    };
+    heard.lines.iter().map(untimed).collect()
+}
+
+/// Client calls with what each sends and gets, after a beginning with these capabilities.
+fn exchange(capabilities: u64, calls: &[(Direction, Vec<u8>)]) -> Talk<Mysql> {
+    let mut talk = talk(Role::Client);
+    talk.bytes(Received, &greeting(capabilities));
+    talk.bytes(Sent, &login(capabilities));
+    talk.bytes(Received, &packet(2, OK_PAYLOAD));
+    for (direction, bytes) in calls {
+        talk.bytes(*direction, bytes);
+    }
+    talk
+}
+
+fn check(capabilities: u64, calls: &[(Direction, Vec<u8>)], expected: &[&str]) -> Talk<Mysql> {
+    let talk = exchange(capabilities, calls);
+    assert_eq!(lines(&talk.heard), expected);
+    assert!(!talk.parser.is_waiting() && !talk.parser.is_wrong());
+    talk
+}
+
+fn call(heard: &Heard, index: usize) -> &crate::span::database::DatabaseCall {
+    match &heard.exchanges[index].call {
+        Call::Database(call) => call,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Everything that a client does, with EOF packets or without: what is sent and received, and what is
+/// to come of it.
+fn everything(has_eof: bool) -> (Vec<(Direction, Vec<u8>)>, Vec<&'static str>) {
+    let eof = has_eof.then_some(EOF_PAYLOAD);
+    let end = if has_eof { EOF_PAYLOAD } else { OK_AS_EOF };
+    let more_end: &[u8] = if has_eof { b"\xfe\0\0\x0a\0" } else { b"\xfe\0\0\x0a\0\0\0" };
+    let join =
+        |parts: &[Option<&[u8]>]| packets(1, &parts.iter().copied().flatten().collect::<Vec<_>>());
+    let definition = Some(DEFINITION);
+    // One parameter and two columns.
+    let prepared = join(&[
+        Some(b"\0\x01\0\0\0\x02\0\x01\0\0\0\0"),
+        definition,
+        eof,
+        definition,
+        definition,
+        eof,
+    ]);
+    // Where the rows are to be fetched there is one end only.
+    let opened: &[u8] = if has_eof { b"\xfe\0\0\x42\0" } else { b"\xfe\0\0\x42\0\0\0" };
+    let cursor = join(&[Some(b"\x01"), definition, Some(opened)]);
+    let several = join(&[
+        Some(MORE_PAYLOAD),
+        Some(b"\x01"),
+        definition,
+        eof,
+        Some(b"\x011"),
+        Some(more_end),
+        Some(b"\xff\x7a\x04#42S02no"),
+    ]);
+    let calls = vec![
+        (Sent, query("SELECT name FROM orders WHERE id = 4711")),
+        (Received, result(has_eof, 3)),
+        (Sent, query("INSERT INTO orders VALUES ('secret')")),
+        (Received, packet(1, b"\0\x02\x07\x02\0\0\0")),
+        (Sent, query("SELECT * FROM missing")),
+        (Received, packet(1, NO_TABLE)),
+        (Sent, command(b"\x16SELECT a, b FROM orders WHERE id = ?")),
+        (Received, prepared),
+        (Sent, command(b"\x18\x01\0\0\0\0\0long data")),
+        (Sent, command(b"\x17\x01\0\0\0\0\x01\0\0\0\0\x01\x03\0\x07\0\0\0")),
+        (Received, result(has_eof, 1)),
+        (Sent, command(b"\x17\x01\0\0\0\x01\x01\0\0\0\0\x01\x03\0\x07\0\0\0")),
+        (Received, cursor),
+        (Sent, command(b"\x1c\x01\0\0\0\x02\0\0\0")),
+        (Received, packets(1, &[b"\0\0\x01a", b"\0\0\x01b", end])),
+        (Sent, command(b"\x1a\x01\0\0\0")),
+        (Received, packet(1, OK_PAYLOAD)),
+        // A close has no answer and may stand in front of the next command.
+        (Sent, [command(b"\x19\x01\0\0\0"), command(b"\x0e")].concat()),
+        (Received, packet(1, OK_PAYLOAD)),
+        (Sent, query("INSERT INTO a VALUES (1); SELECT 1; SELECT * FROM missing")),
+        (Received, several),
+        (Sent, command(b"\x02other")),
+        (Received, packet(1, OK_PAYLOAD)),
+        (Sent, query("SELECT 1")),
+        (Received, result(has_eof, 1)),
+        (Sent, query("LOAD DATA LOCAL INFILE '/tmp/x' INTO TABLE loaded")),
+        (Received, packet(1, b"\xfb/tmp/x")),
+        (Sent, packet(2, b"\x03SELECT 1 FROM a_file")),
+        (Sent, [packet(3, b"more"), packet(4, b"")].concat()),
+        (Received, packet(5, b"\0\x02\0\x02\0\0\0")),
+        // Another way to authenticate is asked for, and given.
+        (Sent, command(b"\x11root\0\x03abcthird\0\x2d\0mysql_native_password\0")),
+        (Received, packet(1, b"\xfemysql_native_password\0challenge\0")),
+        (Sent, packet(2, SECRET)),
+        (Received, packet(3, OK_PAYLOAD)),
+        (Sent, command(b"\x04orders\0")),
+        (Received, packets(1, &[DEFINITION, DEFINITION, end])),
+        (Sent, command(b"\x09")),
+        (Received, packet(1, b"Uptime: 17  Threads: 1")),
+        (Sent, command(b"\x1b\0\0")),
+        (Received, packet(1, if has_eof { EOF_PAYLOAD } else { OK_AS_EOF })),
+        (Sent, command(b"\x1f")),
+        (Received, packet(1, OK_PAYLOAD)),
+        // MariaDB tells how far it is.
+        (Sent, query("ALTER TABLE orders ENGINE=Aria")),
+        (Received, packets(1, &[b"\xff\xff\xff\x01\x01\x02\0\0\0\x04copy", OK_PAYLOAD])),
+        (Sent, command(b"\x01")),
+    ];
+    let expected = vec![
+        "client mysql SELECT orders",
+        "client mysql INSERT orders",
+        "client mysql SELECT missing 1146",
+        "client mysql PREPARE orders",
+        "client mysql SELECT orders",
+        "client mysql SELECT orders",
+        "client mysql FETCH orders",
+        "client mysql RESET orders",
+        "client mysql PING",
+        "client mysql INSERT 1146",
+        "client mysql INIT_DB",
+        "client mysql SELECT",
+        "client mysql LOAD loaded",
+        "client mysql CHANGE_USER",
+        "client mysql FIELD_LIST",
+        "client mysql STATISTICS",
+        "client mysql SET_OPTION",
+        "client mysql RESET_CONNECTION",
+        "client mysql ALTER orders",
+    ];
+    (calls, expected)
+}
+
+fn capabilities(has_eof: bool) -> u64 {
+    USUAL | if has_eof { 0 } else { DEPRECATE_EOF }
+}
+
+#[test]
+fn everything_that_a_client_does() {
+    for has_eof in [true, false] {
+        let (calls, expected) = everything(has_eof);
+        let talk = check(capabilities(has_eof), &calls, &expected);
+        let rows: Vec<_> = (0..expected.len()).map(|at| call(&talk.heard, at).rows).collect();
+        assert_eq!(rows[..3], [Some(3), Some(2), None]);
+        assert_eq!(rows[4..7], [Some(1), Some(0), Some(2)]);
+        assert_eq!(call(&talk.heard, 9).batch, Some(3));
+        let databases: Vec<_> =
+            (8..15).map(|at| call(&talk.heard, at).namespace.as_deref()).collect();
+        let expected = ["shop", "shop", "other", "other", "other", "other", "third"].map(Some);
+        assert_eq!(databases, expected);
+        // Each from its own first byte to its own last one: ten and fifteen nanoseconds.
+        let first = &talk.heard.exchanges[0];
+        assert_eq!((first.start_ns, first.end_ns), (35, 50));
+    }
+}
+
+#[test]
+fn the_server_sees_the_same() {
+    let (calls, expected) = everything(true);
+    let mut talk = talk(Role::Server);
+    talk.bytes(Sent, &greeting(USUAL));
+    talk.bytes(Received, &login(USUAL));
+    talk.bytes(Sent, &packet(2, OK_PAYLOAD));
+    for (direction, bytes) in &calls {
+        let (head, rest) = bytes.split_at(4);
+        match direction {
+            // A server reads a header by itself.
+            Sent => {
+                talk.bytes(Received, head);
+                talk.bytes(Received, rest);
+            }
+            Received => talk.bytes(Sent, bytes),
+        }
+    }
+    let expected: Vec<_> = expected.iter().map(|line| line.replace("client", "server")).collect();
+    assert_eq!(lines(&talk.heard), expected);
+}
+
+#[test]
+fn any_cut_gives_the_same() {
+    for has_eof in [true, false] {
+        let (calls, expected) = everything(has_eof);
+        let capabilities = capabilities(has_eof);
+        for cut_call in 0..calls.len() {
+            for cut in 1..calls[cut_call].1.len() {
+                let cut_one = |(index, (direction, bytes)): (usize, &(Direction, Vec<u8>))| {
+                    let at = if index == cut_call { cut } else { bytes.len() };
+                    let (first, second) = bytes.split_at(at);
+                    [(*direction, first.to_vec()), (*direction, second.to_vec())]
+                };
+                let cut_calls: Vec<_> = calls
+                    .iter()
+                    .enumerate()
+                    .flat_map(cut_one)
+                    .filter(|(_, bytes)| !bytes.is_empty())
+                    .collect();
+                let talk = exchange(capabilities, &cut_calls);
+                assert_eq!(lines(&talk.heard), expected, "call {cut_call} cut at {cut}");
+            }
+        }
+    }
+}
+
+/// On a connection that is older, the form of results is learnt from the first of them.
+#[test]
+fn older_connections() {
+    for has_eof in [true, false] {
+        let (mut calls, mut expected) = everything(has_eof);
+        let mut talk = talk(Role::Client);
+        // A statement that was prepared before.
+        calls.insert(0, (Sent, command(b"\x17\x09\0\0\0\0\x01\0\0\0")));
+        calls.insert(1, (Received, result(has_eof, 2)));
+        expected.insert(0, "client mysql EXECUTE [mid_stream]");
+        for (direction, bytes) in &calls {
+            talk.bytes(*direction, bytes);
+        }
+        assert_eq!(lines(&talk.heard), expected);
+    }
+}
+
+/// Whether an EOF follows the definitions of a prepared statement is not known before one was seen.
+#[test]
+fn an_older_connection_that_prepares_first() {
+    let (calls, _) = everything(true);
+    let mut talk = talk(Role::Client);
+    for (direction, bytes) in &calls[6..11] {
+        talk.bytes(*direction, bytes);
+    }
+    let expected = ["client mysql PREPARE orders", "client mysql SELECT orders"];
+    assert_eq!(lines(&talk.heard), expected);
+    assert_eq!(call(&talk.heard, 1).rows, Some(1));
+}
+
+#[test]
+fn what_is_no_mysql_is_told() {
+    let mut talk = talk(Role::Client);
+    talk.bytes(Sent, &command(b"\x0e"));
+    talk.bytes(Received, b"PONG\r\nwhat is this");
+    assert!(talk.parser.is_wrong());
+    assert!(talk.heard.lines.is_empty());
+    let mut talk = self::talk(Role::Client);
+    talk.bytes(Received, b"\x20\0\0\0\x0anot a greeting at all, but as long");
+    assert!(talk.parser.is_wrong());
+}
+
+#[test]
+fn refused_clients() {
+    let mut talk = talk(Role::Client);
+    talk.bytes(Received, &greeting(USUAL));
+    talk.bytes(Sent, &login(USUAL));
+    talk.bytes(Received, &packet(2, b"\xff\x15\x04#28000Access denied for user 'app'"));
+    assert_eq!(talk.text(), "client mysql CONNECT 1045 @15..30");
+    assert!(talk.parser.is_over());
+
+    let mut talk = self::talk(Role::Client);
+    talk.bytes(Received, &packet(0, b"\xff\x10\x04Too many connections"));
+    assert_eq!(talk.text(), "client mysql CONNECT 1040 @5..10 [duration_untrusted]");
+}
+
+#[test]
+fn tls_is_not_read() {
+    let mut talk = talk(Role::Client);
+    talk.bytes(Received, &greeting(USUAL | TLS));
+    talk.bytes(Sent, &packet(1, &login(USUAL | TLS)[4..36]));
+    assert!(talk.parser.is_over() && !talk.parser.is_wrong());
+    talk.bytes(Sent, b"\x16\x03\x01\x02\0\x01");
+    assert!(talk.heard.lines.is_empty());
+}
+
+#[test]
+fn definitions_that_are_left_out() {
+    // MySQL says so in front of the number of columns.
+    let both = USUAL | MYSQL | DEPRECATE_EOF | OPTIONAL_METADATA;
+    let calls = [
+        (Sent, query("SELECT 1")),
+        (Received, packets(1, &[b"\0\x01", b"\x011", OK_AS_EOF])),
+        (Sent, query("SELECT 1")),
+        (Received, packets(1, &[b"\x01\x01", DEFINITION, b"\x011", OK_AS_EOF])),
+        (Sent, command(b"\x16SELECT 1")),
+        (Received, packet(1, b"\0\x01\0\0\0\x01\0\0\0\0\0\0\0")),
+        (Sent, command(b"\x0e")),
+        (Received, packet(1, OK_PAYLOAD)),
+    ];
+    let expected =
+        ["client mysql SELECT", "client mysql SELECT", "client mysql PREPARE", "client mysql PING"];
+    let talk = check(both, &calls, &expected);
+    assert_eq!(call(&talk.heard, 0).rows, Some(1));
+    // MariaDB behind it.
+    for has_eof in [true, false] {
+        let eof = has_eof.then_some(EOF_PAYLOAD);
+        let end = if has_eof { EOF_PAYLOAD } else { OK_AS_EOF };
+        let without = [Some(b"\x01\0".as_slice()), eof, Some(b"\0\0\x011"), Some(end)];
+        let with = [Some(b"\x01\x01".as_slice()), Some(DEFINITION), eof, Some(end)];
+        let join = |parts: &[Option<&[u8]>]| {
+            packets(1, &parts.iter().copied().flatten().collect::<Vec<_>>())
+        };
+        let calls = [
+            (Sent, command(b"\x17\xff\xff\xff\xff\0\x01\0\0\0")),
+            (Received, join(&without)),
+            (Sent, command(b"\x17\xff\xff\xff\xff\0\x01\0\0\0")),
+            (Received, join(&with)),
+        ];
+        let expected = ["client mysql EXECUTE [truncated]"; 2];
+        let talk = check(capabilities(has_eof) | CACHE_METADATA, &calls, &expected);
+        assert_eq!(call(&talk.heard, 0).rows, Some(1));
+        assert_eq!(call(&talk.heard, 1).rows, Some(0));
+    }
+}
+
+/// MariaDB's clients prepare and execute in one go.
+#[test]
+fn commands_in_a_row() {
+    let (calls, _) = everything(true);
+    let both = [
+        command(b"\x16DELETE FROM orders WHERE id = ?"),
+        command(b"\x17\xff\xff\xff\xff\0\x01\0\0\0"),
+        query("COMMIT"),
+    ];
+    let prepared = packets(1, &[b"\0\x05\0\0\0\0\0\x01\0\0\0\0", DEFINITION, EOF_PAYLOAD]);
+    let replies = [prepared, packet(1, OK_PAYLOAD), packet(1, OK_PAYLOAD)];
+    let expected =
+        ["client mysql PREPARE orders", "client mysql DELETE orders", "client mysql COMMIT"];
+    check(USUAL, &[(Sent, both.concat()), (Received, replies.concat())], &expected);
+    drop(calls);
+}
+
+#[test]
+fn query_attributes_are_no_text() {
+    let calls = [
+        (Sent, command(b"\x03\x01\x01\0\x01\xfd\0\x05trace\x06secretSELECT * FROM orders")),
+        (Received, result(true, 1)),
+        (Sent, command(b"\x03\0\x01DELETE FROM orders")),
+        (Received, packet(1, OK_PAYLOAD)),
+    ];
+    let expected = ["client mysql SELECT orders", "client mysql DELETE orders"];
+    check(USUAL | ATTRIBUTES, &calls, &expected);
+}
+
+#[test]
+fn use_changes_the_database() {
+    let run = |text: &str| {
+        let calls = [
+            (Sent, query(text)),
+            (Received, packet(1, OK_PAYLOAD)),
+            (Sent, query("COMMIT")),
+            (Received, packet(1, OK_PAYLOAD)),
+        ];
+        let talk = exchange(USUAL, &calls);
+        call(&talk.heard, 1).namespace.as_deref().map(str::to_owned)
+    };
+    assert_eq!(run("use other").as_deref(), Some("other"));
+    assert_eq!(run(" USE `my-db` ;").as_deref(), Some("my-db"));
+    assert_eq!(run("USE other; SELECT 1"), None, "which is in use then is not looked for");
+    assert_eq!(run("SELECT 1").as_deref(), Some("shop"));
+}
+
+#[test]
+fn packets_that_are_continued() {
+    let long = [b"\x03INSERT INTO blobs VALUES ('".as_slice(), &[b'x'; 0xff_ffff]].concat();
+    let (first, second) = long.split_at(0xff_ffff);
+    let row = [b"\xfe\xff\xff\xff\0\0\0\0\0".as_slice(), &[b'y'; 0xff_ffff]].concat();
+    let (row_first, row_second) = row.split_at(0xff_ffff);
+    let calls = [
+        (Sent, [packet(0, first), packet(1, second)].concat()),
+        (Received, packet(2, OK_PAYLOAD)),
+        (Sent, query("SELECT * FROM blobs")),
+        (
+            Received,
+            packets(1, &[b"\x01", DEFINITION, EOF_PAYLOAD, row_first, row_second, EOF_PAYLOAD]),
+        ),
+    ];
+    let expected = ["client mysql INSERT blobs", "client mysql SELECT blobs"];
+    let talk = check(USUAL, &calls, &expected);
+    assert_eq!(call(&talk.heard, 1).rows, Some(1));
+    assert!(talk.parser.memory() < 4096, "{}", talk.parser.memory());
+}
+
+/// The middle of large results is not copied: the end of the last call tells how it ended.
+#[test]
+fn results_with_a_gap() {
+    let run = |end: &[u8]| {
+        let mut talk = exchange(USUAL, &[(Sent, query("SELECT * FROM orders"))]);
+        let begin = packets(1, &[b"\x01", DEFINITION, EOF_PAYLOAD, b"\x011"]);
+        talk.bytes(Received, &begin);
+        talk.pieces(Received, &[Piece::Skipped(16_000), Piece::Bytes(b"row\x05\0\0")]);
+        talk.pieces(Received, &[Piece::Skipped(16_000), Piece::Bytes(end)]);
+        talk.bytes(Sent, &query("COMMIT"));
+        talk.bytes(Received, &packet(1, OK_PAYLOAD));
+        talk.text()
+    };
+    let commit = "\nclient mysql COMMIT @75..90";
+    let end = [b"a row".as_slice(), &packet(77, EOF_PAYLOAD)].concat();
+    assert_eq!(run(&end), format!("client mysql SELECT orders @35..70{commit}"));
+    let failed = [b"a row".as_slice(), &packet(77, b"\xff\x25\x05#70100cancelled")].concat();
+    assert_eq!(run(&failed), format!("client mysql SELECT orders 1317 @35..70{commit}"));
+    let more = packet(77, b"\xfe\0\0\x0a\0");
+    assert_eq!(run(&more), format!("client mysql SELECT orders @35..70 [truncated]{commit}"));
+    assert_eq!(run(b"row"), format!("client mysql SELECT orders @35..70 [truncated]{commit}"));
+}
+
+#[test]
+fn a_gap_inside_of_a_row_changes_nothing() {
+    let mut talk = exchange(USUAL, &[(Sent, query("SELECT * FROM orders"))]);
+    let reply = packets(1, &[b"\x01", DEFINITION, EOF_PAYLOAD, &[b'x'; 300], EOF_PAYLOAD]);
+    let (begin, rest) = reply.split_at(100);
+    let pieces = [Piece::Bytes(begin), Piece::Skipped(200), Piece::Bytes(&rest[200..])];
+    talk.pieces(Received, &pieces);
+    assert_eq!(lines(&talk.heard), ["client mysql SELECT orders"]);
+    assert_eq!(call(&talk.heard, 0).rows, Some(1));
+}
+
+#[test]
+fn lost_records() {
+    let select = || (Sent, query("SELECT * FROM orders"));
+    let ok = || (Received, packet(1, OK_PAYLOAD));
+    // Of a response: it is not known how it ended.
+    let mut talk = exchange(USUAL, &[select()]);
+    talk.pieces(Received, &[Piece::Lost(Some(100))]);
+    talk.bytes(Received, b"the rest");
+    talk.bytes(Sent, &query("COMMIT"));
+    talk.bytes(Received, &packet(1, OK_PAYLOAD));
+    let expected = ["client mysql SELECT orders [lossy duration_untrusted]", "client mysql COMMIT"];
+    assert_eq!(lines(&talk.heard), expected);
+    // Of a request: that there was one, its response shows.
+    let mut talk = exchange(USUAL, &[select(), ok()]);
+    talk.pieces(Sent, &[Piece::Lost(Some(30))]);
+    talk.bytes(Received, &packet(1, NO_TABLE));
+    talk.bytes(Sent, &query("COMMIT"));
+    talk.bytes(Received, &packet(1, OK_PAYLOAD));
+    let expected = [
+        "client mysql SELECT orders",
+        "client mysql mysql 1146 [lossy duration_untrusted]",
+        "client mysql COMMIT",
+    ];
+    assert_eq!(lines(&talk.heard), expected);
+    // Of both: nothing is made up.
+    let mut talk = exchange(USUAL, &[select(), ok()]);
+    talk.pieces(Sent, &[Piece::Lost(None)]);
+    talk.pieces(Received, &[Piece::Lost(None)]);
+    talk.bytes(Sent, &query("COMMIT"));
+    talk.bytes(Received, &packet(1, OK_PAYLOAD));
+    assert_eq!(lines(&talk.heard), ["client mysql SELECT orders", "client mysql COMMIT"]);
+}
+
+/// Long data in many calls, of which the middle was not copied, and the execution behind them.
+#[test]
+fn requests_with_a_gap() {
+    let (calls, _) = everything(true);
+    let mut talk = exchange(USUAL, &calls[6..8]);
+    let data = command(&[b"\x18\x01\0\0\0\0\0".as_slice(), &[b'x'; 200]].concat());
+    talk.bytes(Sent, &data);
+    for _ in 0..3 {
+        let (_, tail) = data.split_at(data.len() - 64);
+        talk.pieces(Sent, &[Piece::Skipped(data.len() as u64 - 64), Piece::Bytes(tail)]);
+    }
+    talk.bytes(Sent, &command(b"\x17\x01\0\0\0\0\x01\0\0\0"));
+    talk.bytes(Received, &packet(1, OK_PAYLOAD));
+    talk.bytes(Sent, &command(b"\x0e"));
+    talk.bytes(Received, &packet(1, OK_PAYLOAD));
+    let expected =
+        ["client mysql PREPARE orders", "client mysql SELECT orders", "client mysql PING"];
+    assert_eq!(lines(&talk.heard), expected);
+}
+
+/// A file whose middle was not copied: it ends with the server's answer.
+#[test]
+fn a_file_with_a_gap() {
+    let load = query("LOAD DATA LOCAL INFILE 'x' INTO TABLE loaded");
+    let mut talk = exchange(USUAL, &[(Sent, load), (Received, packet(1, b"\xfbx"))]);
+    talk.bytes(Sent, &packet(2, b"1,a\n"));
+    talk.pieces(Sent, &[Piece::Skipped(100_000), Piece::Bytes(b"\x05\0\0\0\x03SELECT 1")]);
+    talk.bytes(Received, &packet(77, b"\0\xfc\x10\x27\0\x02\0\0\0"));
+    talk.bytes(Sent, &command(b"\x0e"));
+    talk.bytes(Received, &packet(1, OK_PAYLOAD));
+    assert_eq!(lines(&talk.heard), ["client mysql LOAD loaded", "client mysql PING"]);
+    assert_eq!(call(&talk.heard, 0).rows, Some(10_000));
+}
+
+/// A packet that is too long is refused before it is whole.
+#[test]
+fn an_early_answer() {
+    let long = query(&format!("SELECT LENGTH('{}')", "x".repeat(1000)));
+    let (begin, rest) = long.split_at(500);
+    let calls = [
+        (Sent, begin.to_vec()),
+        (Received, packet(1, b"\xff\x81\x04#08S01too big")),
+        (Sent, rest.to_vec()),
+        (Sent, query("COMMIT")),
+        (Received, packet(1, OK_PAYLOAD)),
+    ];
+    check(USUAL, &calls, &["client mysql mysql 1153 [truncated]", "client mysql COMMIT"]);
+}
+
+#[test]
+fn the_compressed_protocol() {
+    use std::io::Write as _;
+    let wrap = |bytes: &[u8], compressed: bool| {
+        let mut payload = bytes.to_vec();
+        let mut whole = [0, 0, 0, 0];
+        if compressed {
+            let mut encoder =
+                flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(bytes).unwrap();
+            payload = encoder.finish().unwrap();
+            whole = u32::try_from(bytes.len()).unwrap().to_le_bytes();
+        }
+        let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
+        [&length[..3], &[0], &whole[..3], &payload].concat()
+    };
+    for has_eof in [true, false] {
+        let (calls, expected) = everything(has_eof);
+        for compressed in [true, false] {
+            let calls: Vec<_> = calls
+                .iter()
+                .map(|(direction, bytes)| (*direction, wrap(bytes, compressed)))
+                .collect();
+            check(capabilities(has_eof) | COMPRESS, &calls, &expected);
+        }
+    }
+    // A message of which the end was not captured: the response ends with the next command.
+    let mut talk =
+        exchange(USUAL | COMPRESS, &[(Sent, wrap(&query("SELECT * FROM orders"), true))]);
+    let reply = wrap(&result(true, 1000), true);
+    let (begin, rest) = reply.split_at(40);
+    talk.pieces(Received, &[Piece::Bytes(begin), Piece::Skipped(rest.len() as u64)]);
+    talk.bytes(Sent, &wrap(&query("COMMIT"), false));
+    talk.bytes(Received, &wrap(&packet(1, OK_PAYLOAD), false));
+    let expected = ["client mysql SELECT orders [truncated]", "client mysql COMMIT"];
+    assert_eq!(lines(&talk.heard), expected);
+}
+
+#[test]
+fn ends_of_connections() {
+    let run = |end| {
+        let mut talk = exchange(USUAL, &[(Sent, query("SELECT * FROM orders"))]);
+        talk.end(end);
+        assert!(talk.parser.is_over() && !talk.parser.is_waiting());
+        lines(&talk.heard).join("\n")
+    };
+    let select = "client mysql SELECT orders";
+    assert_eq!(run(End::Both { reset: true }), format!("{select} connection_reset [no_response]"));
+    assert_eq!(run(End::Received), format!("{select} connection_closed [no_response]"));
+    // What was asked before the client's end is still answered.
+    let mut talk = exchange(USUAL, &[(Sent, query("SELECT * FROM orders"))]);
+    talk.end(End::Sent);
+    talk.bytes(Received, &result(true, 1));
+    assert_eq!(lines(&talk.heard), [select]);
+}
+
+#[test]
+fn too_many_in_flight() {
+    let limits = Limits { in_flight: 4, ..Limits::default() };
+    let mut talk = Talk::new(Mysql::new(Role::Client, limits));
+    talk.bytes(Sent, &command(b"\x0e").repeat(5));
+    assert_eq!(talk.heard.exchanges.len(), 5, "{:?}", talk.heard.lines);
+    assert_eq!(talk.heard.lines[0], "? too_many_in_flight");
+    talk.bytes(Received, &packet(1, OK_PAYLOAD).repeat(5));
+    talk.bytes(Sent, &query("COMMIT"));
+    talk.bytes(Received, &packet(1, OK_PAYLOAD));
+    assert_eq!(lines(&talk.heard).last().unwrap(), "client mysql COMMIT");
+}
+
+/// Nothing that authenticates, and no literal, is anywhere in what is kept or comes out.
+#[test]
+fn no_secret_is_kept() {
+    let limits = Limits { query_text: 1000, ..Limits::default() };
+    let mut talk = Talk::new(Mysql::new(Role::Client, limits));
+    let (calls, _) = everything(true);
+    talk.bytes(Received, &greeting(USUAL));
+    talk.bytes(Sent, &login(USUAL));
+    talk.bytes(Received, &packet(2, OK_PAYLOAD));
+    for (direction, bytes) in &calls {
+        talk.bytes(*direction, bytes);
+    }
+    let said = format!("{:?}{:?}", talk.heard, talk.parser.state);
+    for secret in ["swordfish", "secret", "4711", "/tmp/x", "long data", "root"] {
+        assert!(!said.contains(secret), "{secret}");
+    }
+    assert!(said.contains("WHERE id = ?"));
+}
+
+/// Ten megabytes of random bytes, and of valid streams with bytes changed, cut and left out at random.
+#[test]
+fn hostile_bytes() {
+    let mut random = Random(0x00c0_ffee);
+    let mut bytes = 0;
+    let valid = [everything(true).0, everything(false).0];
+    while bytes < 10 << 20 {
+        let role = if random.below(2) == 0 { Role::Client } else { Role::Server };
+        let limits = Limits { head_bytes: 4096, in_flight: 8, query_text: 100 };
+        let mut talk = Talk::new(Mysql::new(role, limits));
+        let capabilities =
+            USUAL | [0, DEPRECATE_EOF, COMPRESS, OPTIONAL_METADATA, ATTRIBUTES][random.below(5)];
+        let mut calls = valid[random.below(2)].clone();
+        if random.below(4) > 0 {
+            let begin = [
+                (Received, greeting(capabilities)),
+                (Sent, login(capabilities)),
+                (Received, packet(2, OK_PAYLOAD)),
+            ];
+            calls.splice(0..0, begin);
+        }
+        let is_random = random.below(4) == 0;
+        let mut requests = 0;
+        for (direction, mut call) in calls {
+            if is_random {
+                call = (0..random.below(2000)).map(|_| random.below(256) as u8).collect();
+            }
+            for _ in 0..random.below(3) {
+                let at = random.below(call.len().max(1));
+                if let Some(byte) = call.get_mut(at) {
+                    *byte = random.below(256) as u8;
+                }
+            }
+            let direction = match (role, direction) {
+                (Role::Client, direction) => direction,
+                (Role::Server, Sent) => Received,
+                (Role::Server, Received) => Sent,
+            };
+            requests += call.len() / 5 + 2;
+            bytes += call.len();
+            let (first, second) = call.split_at(random.below(call.len() + 1));
+            let gap = match random.below(12) {
+                0 => Piece::Skipped(random.below(1 << 20) as u64),
+                1 => Piece::Lost(Some(random.below(100) as u64)),
+                2 => Piece::Lost(None),
+                _ => Piece::Skipped(0),
+            };
+            talk.pieces(direction, &[Piece::Bytes(first), gap, Piece::Bytes(second)]);
+            match random.below(200) {
+                0 => talk.parser.abandon(talk.now, &mut talk.heard),
+                1 => talk.parser.mark_lossy(),
+                2 => talk.parser.settle(talk.now, &mut talk.heard),
+                3 => talk.end(End::Sent),
+                _ => {}
+            }
+            assert!(talk.parser.memory() < 512 << 10, "{}", talk.parser.memory());
+        }
+        talk.end(End::Both { reset: random.below(2) == 0 });
+        assert!(talk.parser.is_wrong() || talk.parser.is_over() && !talk.parser.is_waiting());
+        assert!(talk.heard.exchanges.len() <= requests);
+    }
+}
