@@ -123,7 +123,6 @@ fn code(number: u16) -> DatabaseError {
 /// Rows that were returned, or else changed by a statement that changes rows: every OK has their number.
 fn rows(statement: &Statement, outcome: &Outcome) -> Option<u64> {
     const CHANGING: [&str; 5] = ["INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD"];
-    let changes = outcome.changed > 0 || CHANGING.contains(&&*statement.operation);
-    let changed = Some(outcome.changed).filter(|_| changes && outcome.error.is_none());
-    outcome.returned.or(changed)
+    let is_told = outcome.changed > 0 || CHANGING.contains(&&*statement.operation);
+    outcome.returned.or((is_told && outcome.error.is_none()).then_some(outcome.changed))
 }

@@ -124,8 +124,7 @@ impl Lane {
                         packets.push(piece, at, framing, &mut each);
                     });
                 }
-                Found::Malformed => gap = Some(Piece::Lost(None)),
-                Found::Gap(_, true) => gap = Some(Piece::Lost(None)),
+                Found::Malformed | Found::Gap(_, true) => gap = Some(Piece::Lost(None)),
                 // How much was in it is not known, but surely more than what a packet has left.
                 Found::Gap(_, false) => gap = Some(Piece::Skipped(u64::MAX)),
             }

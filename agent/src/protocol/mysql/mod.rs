@@ -77,50 +77,101 @@ enum Phase {
     Commands,
 }
 
+/// What is certain of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Nothing: no response was seen yet.
+    Unproven,
+    /// It is MySQL.
+    Proven,
+    /// It is another one.
+    Wrong,
+    /// Nothing more is read.
+    Over,
+}
+
+/// The packets of one direction.
+#[derive(Debug, Default)]
+struct Side {
+    /// Where the packet that is read began.
+    begun: Option<At>,
+    /// The next one continues it.
+    continues: bool,
+    /// What is to be done with the framing once the piece is read.
+    next: Next,
+}
+
+/// How the framing of a direction goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Next {
+    #[default]
+    Same,
+    /// With a packet that begins.
+    Restart,
+    /// The place is lost.
+    Lose,
+}
+
+/// The response to the first command that waits.
+#[derive(Debug)]
+enum Reading {
+    /// It has not begun.
+    Nothing,
+    /// Packet by packet.
+    Packets(Reply),
+    /// Its middle was not captured.
+    Blind,
+}
+
+/// The packet of the client that is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    Nothing,
+    /// It has begun and is not whole.
+    Packet,
+    /// It is not whole, but was answered.
+    Answered,
+}
+
+/// What a packet is that no command waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unasked {
+    /// A problem.
+    Problem,
+    /// The same one.
+    Told,
+    /// Of a response that was taken for ended.
+    Trails,
+}
+
 /// Everything but the framing.
 #[derive(Debug)]
 struct State {
     role: Role,
     limits: Limits,
+    standing: Standing,
     phase: Phase,
     /// What both sides have agreed on; `None` where that went by before.
     agreed: Option<Capabilities>,
     form: Form,
+    sent: Side,
+    received: Side,
     /// The client that wants to be let in.
     login: Option<Asked<Command>>,
     waiting: Waiting<Command>,
     /// Memory of what waits, besides the queue itself.
     bytes: usize,
-    /// The response to the first of those that wait, if it has begun.
-    reply: Option<Reply>,
-    /// The middle of that response was not captured.
-    is_blind: bool,
+    reading: Reading,
+    unasked: Unasked,
     /// A request of which nothing is known but that bytes of it went by.
     missed: Option<Asked<Command>>,
-    statements: Statements,
-    namespace: Option<Arc<str>>,
+    sending: Sending,
     /// The client sends a file.
     is_file: bool,
-    /// The packet that comes continues the one before, in each direction.
-    continues: (bool, bool),
-    /// Where the packet that is read began, in each direction.
-    begun: (Option<At>, Option<At>),
-    /// A packet of the client has begun and is not whole; it was answered already.
-    is_sending: bool,
-    is_answered: bool,
-    /// Packets of a response that was taken for ended may follow.
-    may_trail: bool,
-    /// The protocol is certain.
-    is_proven: bool,
-    /// A response that nobody asked for was told already.
-    has_orphan: bool,
+    statements: Statements,
+    namespace: Option<Arc<str>>,
+    /// Packets in a row that make no sense.
     malformed: u8,
-    /// Directions that are to begin anew, once the piece is read.
-    restart: (bool, bool),
-    /// The place in the responses is to be taken for lost, before more is read.
-    loses_responses: bool,
-    is_over: bool,
-    is_wrong: bool,
 }
 
 impl Mysql {
@@ -132,30 +183,23 @@ impl Mysql {
             state: State {
                 role,
                 limits,
+                standing: Standing::Unproven,
                 phase: Phase::Unknown,
                 agreed: None,
                 form: Form::default(),
+                sent: Side::default(),
+                received: Side::default(),
                 login: None,
                 waiting: Waiting::new(limits.in_flight),
                 bytes: 0,
-                reply: None,
-                is_blind: false,
+                reading: Reading::Nothing,
+                unasked: Unasked::Problem,
                 missed: None,
+                sending: Sending::Nothing,
+                is_file: false,
                 statements: Statements::default(),
                 namespace: None,
-                is_file: false,
-                continues: (false, false),
-                begun: (None, None),
-                is_sending: false,
-                is_answered: false,
-                may_trail: false,
-                is_proven: false,
-                has_orphan: false,
                 malformed: 0,
-                restart: (false, false),
-                loses_responses: false,
-                is_over: false,
-                is_wrong: false,
             },
         }
     }
@@ -163,7 +207,7 @@ impl Mysql {
 
 impl Conversation for Mysql {
     fn piece(&mut self, direction: Direction, piece: Piece<'_>, at: &At, sink: &mut dyn Sink) {
-        if self.state.is_over || self.state.is_wrong {
+        if self.state.is_done() {
             return;
         }
         if direction == self.state.role.request_direction() {
@@ -171,15 +215,8 @@ impl Conversation for Mysql {
         } else {
             self.response(piece, at, sink);
         }
-        let (requests, responses) = std::mem::take(&mut self.state.restart);
-        if requests {
-            self.requests.restart();
-            self.state.continues.0 = false;
-        }
-        if responses {
-            self.responses.restart();
-            self.state.continues.1 = false;
-        }
+        self.state.sent.apply(&mut self.requests);
+        self.state.received.apply(&mut self.responses);
     }
 
     fn end(&mut self, end: End, time_ns: MonoNs, sink: &mut dyn Sink) {
@@ -196,8 +233,8 @@ impl Conversation for Mysql {
         }
         let error =
             if reset { DatabaseError::ConnectionReset } else { DatabaseError::ConnectionClosed };
-        self.state.broken(error, time_ns, sink);
-        self.state.is_over = true;
+        self.state.broken(&error, time_ns, sink);
+        self.state.standing = Standing::Over;
     }
 
     fn settle(&mut self, _: MonoNs, _: &mut dyn Sink) {}
@@ -218,11 +255,11 @@ impl Conversation for Mysql {
     }
 
     fn is_over(&self) -> bool {
-        self.state.is_over
+        self.state.standing == Standing::Over
     }
 
     fn is_wrong(&self) -> bool {
-        self.state.is_wrong
+        self.state.standing == Standing::Wrong
     }
 
     fn is_waiting(&self) -> bool {
@@ -237,13 +274,32 @@ impl Conversation for Mysql {
     }
 }
 
+// === impl Side ===
+
+impl Side {
+    /// Does with the framing what is to be done.
+    fn apply(&mut self, lane: &mut Lane) {
+        match std::mem::take(&mut self.next) {
+            Next::Same => return,
+            Next::Restart => lane.restart(),
+            Next::Lose => lane.lose(),
+        }
+        self.continues = false;
+    }
+}
+
 // === impl State ===
 
 impl State {
+    /// Whether nothing more is read, for one reason or another.
+    fn is_done(&self) -> bool {
+        matches!(self.standing, Standing::Wrong | Standing::Over)
+    }
+
     /// A packet makes no sense: it is another protocol, or the place is lost.
     fn malformed(&mut self, time_ns: MonoNs, sink: &mut dyn Sink) {
-        if !self.is_proven {
-            self.is_wrong = true;
+        if self.standing == Standing::Unproven {
+            self.standing = Standing::Wrong;
             return;
         }
         sink.problem(Problem::MalformedMessage);
@@ -256,16 +312,15 @@ impl State {
 
     /// Nothing more is read.
     fn stop(&mut self, sink: &mut dyn Sink) {
-        self.is_over = true;
+        self.standing = Standing::Over;
         sink.advice(Advice::Ignore);
     }
 
     /// Empties the queue: how these calls ended was not seen, and will not be.
     fn unseen(&mut self, why: Flags, time_ns: MonoNs, sink: &mut dyn Sink) {
-        self.reply = None;
-        self.is_blind = false;
+        self.reading = Reading::Nothing;
         self.is_file = false;
-        self.may_trail = true;
+        self.unasked = Unasked::Trails;
         self.bytes = 0;
         for asked in self.waiting.drain() {
             let into_call = |command: Command| command.into_call(&Ended::Unseen);
@@ -274,10 +329,10 @@ impl State {
     }
 
     /// The connection ended, and with it what is in flight.
-    fn broken(&mut self, error: DatabaseError, time_ns: MonoNs, sink: &mut dyn Sink) {
-        if self.is_blind {
+    fn broken(&mut self, error: &DatabaseError, time_ns: MonoNs, sink: &mut dyn Sink) {
+        if matches!(self.reading, Reading::Blind) {
             // Whether this one was whole by then is not known.
-            self.end_blind(Ended::Unseen, sink);
+            self.end_blind(&Ended::Unseen, sink);
         }
         self.login = None;
         self.missed = None;
@@ -304,24 +359,23 @@ impl State {
     }
 
     /// The first in the queue has ended.
-    fn finish(&mut self, end: Ended, sink: &mut dyn Sink) {
-        self.reply = None;
-        self.is_blind = false;
+    fn finish(&mut self, end: &Ended, sink: &mut dyn Sink) {
+        self.reading = Reading::Nothing;
         self.is_file = false;
         if let Some(asked) = self.waiting.pop() {
             self.bytes = self.bytes.saturating_sub(asked.item.memory());
-            sink.exchange(asked.into_exchange(|command| command.into_call(&end)));
+            sink.exchange(asked.into_exchange(|command| command.into_call(end)));
         }
     }
 
     /// The first in the queue has ended, and what was not captured may have held more of it.
-    fn end_blind(&mut self, end: Ended, sink: &mut dyn Sink) {
+    fn end_blind(&mut self, end: &Ended, sink: &mut dyn Sink) {
         if matches!(end, Ended::Unseen)
             && let Some(front) = self.waiting.front_mut()
         {
             front.flags.set(Flags::TRUNCATED);
         }
-        self.may_trail = true;
+        self.unasked = Unasked::Trails;
         self.finish(end, sink);
     }
 }

@@ -112,18 +112,17 @@ fn one(code: Code, arguments: &[u8], length: u64, is_all_here: bool) -> Likely {
         }),
         Code::SET_OPTION => exactly(arguments, length, 2, |rest| matches!(rest, [0 | 1, 0])),
         Code::EXECUTE if length < 9 => Likely::No,
+        Code::SEND_LONG_DATA | Code::BULK_EXECUTE if length < 6 => Likely::No,
         // Flags, and how often: always once.
         Code::EXECUTE => exactly(arguments, 9, 9, |mut rest| {
             rest.try_get_u32_le().is_ok_and(is_statement)
                 && rest.try_get_u8().is_ok_and(|flags| flags < 0x10)
                 && rest.try_get_u32_le() == Ok(1)
         }),
-        Code::SEND_LONG_DATA if length < 6 => Likely::No,
         Code::SEND_LONG_DATA => exactly(arguments, 6, 6, |mut rest| {
             rest.try_get_u32_le().is_ok_and(is_statement)
                 && rest.try_get_u16_le().is_ok_and(|parameter| parameter < 1024)
         }),
-        Code::BULK_EXECUTE if length < 6 => Likely::No,
         Code::BULK_EXECUTE => exactly(arguments, 6, 6, |mut rest| {
             rest.try_get_u32_le().is_ok_and(is_statement)
                 && rest.try_get_u16_le().is_ok_and(|flags| flags != 0 && flags & !0xf0 == 0)
@@ -200,7 +199,7 @@ mod tests {
     use crate::event::Direction;
     use crate::protocol::Role;
 
-    fn opening<'a>(bytes: &'a [u8], direction: Direction) -> Opening<'a> {
+    fn opening(bytes: &[u8], direction: Direction) -> Opening<'_> {
         Opening { bytes, whole: true, direction, from_start: false, local_port: 0, remote_port: 0 }
     }
 
@@ -215,9 +214,7 @@ mod tests {
             // A greeting is one call, of which the first bytes are here.
             let opening = opening(&greeting[..cut], Direction::Sent);
             let expected = match cut {
-                // Without a byte of its payload it may as well be a command.
-                0..=4 => Recognition::More,
-                5..28 => Recognition::More,
+                0..28 => Recognition::More,
                 _ => Recognition::Yes(Role::Server),
             };
             assert_eq!(recognise(&opening), expected, "{cut} bytes");
@@ -280,7 +277,7 @@ mod tests {
         let mut random = crate::protocol::testing::Random(0x5eed);
         let mut taken = 0;
         for _ in 0..100_000 {
-            let mut bytes: Vec<u8> = (0..64).map(|_| random.below(256) as u8).collect();
+            let mut bytes: Vec<u8> = (0..64).map(|_| random.byte()).collect();
             // A small number in front, as many protocols have it.
             bytes[1..4].fill(0);
             taken += u32::from(matches!(told(&bytes), Recognition::Yes(_)));

@@ -103,8 +103,8 @@ impl Reply {
             return self.failed(payload);
         }
         match self.place {
-            Place::First => self.first(first, payload, length, form),
-            Place::Definitions(left, then) => self.definition(left, then, form),
+            Place::First => self.first(first, payload, length, *form),
+            Place::Definitions(left, then) => self.definition(left, then, *form),
             Place::Behind(then) => self.behind(then, first, payload, length, form),
             Place::Rows => self.row(first, payload, length, form),
         }
@@ -126,7 +126,7 @@ impl Reply {
         }
     }
 
-    fn first(&mut self, first: u8, payload: &[u8], length: u64, form: &Form) -> Step {
+    fn first(&mut self, first: u8, payload: &[u8], length: u64, form: Form) -> Step {
         match (self.answer, first) {
             (Answer::Prepared, OK) => {
                 self.prepared(payload, length, form).unwrap_or(Step::Malformed)
@@ -148,7 +148,7 @@ impl Reply {
     }
 
     /// A result begins that has rows.
-    fn columns(&mut self, mut payload: &[u8], length: u64, form: &Form) -> Option<Step> {
+    fn columns(&mut self, mut payload: &[u8], length: u64, form: Form) -> Option<Step> {
         if length > payload.len() as u64 {
             return None;
         }
@@ -171,7 +171,7 @@ impl Reply {
     }
 
     /// A statement was prepared.
-    fn prepared(&mut self, payload: &[u8], length: u64, form: &Form) -> Option<Step> {
+    fn prepared(&mut self, payload: &[u8], length: u64, form: Form) -> Option<Step> {
         let mut rest = payload.get(1..)?;
         self.outcome.prepared = Some(rest.try_get_u32_le().ok()?);
         let columns = u64::from(rest.try_get_u16_le().ok()?);
@@ -189,26 +189,25 @@ impl Reply {
     }
 
     /// So many definitions follow.
-    fn definitions(&mut self, count: u64, then: Then, form: &Form) -> Step {
+    fn definitions(&mut self, count: u64, then: Then, form: Form) -> Step {
         if count > 0 {
             self.place = Place::Definitions(count, then);
             return Step::More;
         }
         self.place = Place::Behind(then);
         match form.has_eof {
-            Some(true) => Step::More,
             Some(false) => self.go_on(then, form),
             None if matches!(then, Then::End) => Step::Perhaps(self.outcome),
-            None => Step::More,
+            Some(true) | None => Step::More,
         }
     }
 
-    fn definition(&mut self, left: u64, then: Then, form: &Form) -> Step {
+    fn definition(&mut self, left: u64, then: Then, form: Form) -> Step {
         self.definitions(left.saturating_sub(1), then, form)
     }
 
     /// Definitions, and what stands behind them, are over.
-    fn go_on(&mut self, then: Then, form: &Form) -> Step {
+    fn go_on(&mut self, then: Then, form: Form) -> Step {
         match then {
             Then::Rows => {
                 self.place = Place::Rows;
@@ -238,14 +237,14 @@ impl Reply {
             return if status.cursor && matches!(then, Then::Rows) {
                 self.ended(Some(status))
             } else {
-                self.go_on(then, form)
+                self.go_on(then, *form)
             };
         }
         // It is what comes next.
-        match self.go_on(then, form) {
+        match self.go_on(then, *form) {
             Step::More => match self.place {
                 Place::Rows => self.row(first, payload, length, form),
-                Place::Definitions(left, then) => self.definition(left, then, form),
+                Place::Definitions(left, then) => self.definition(left, then, *form),
                 Place::First | Place::Behind(_) => Step::Malformed,
             },
             step => step,

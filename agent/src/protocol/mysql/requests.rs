@@ -8,7 +8,7 @@ use super::handshake::{self, Compression, LOGIN_KEPT, Login};
 use super::packet::{self, FULL, HEADER};
 use super::recognise::{Likely, request as likely_request};
 use super::reply::Form;
-use super::{Mysql, Phase, State};
+use super::{Mysql, Next, Phase, Reading, Sending, State, Unasked};
 use crate::protocol::framer::{Found, Framing};
 use crate::protocol::statement::{self, MAX_TEXT, Sql};
 use crate::protocol::waiting::Asked;
@@ -45,7 +45,7 @@ impl Framing for Requests<'_> {
             Phase::Login => 1,
             Phase::Commands if state.is_changing_user() => 1,
             Phase::Greeted(_) => LOGIN_KEPT,
-            _ if state.is_file || state.continues.0 => 0,
+            _ if state.is_file || state.sent.continues => 0,
             _ => state.limits.head_bytes.min(MAX_TEXT + 1) + BESIDES,
         };
         Some((length, keep))
@@ -60,26 +60,30 @@ impl Mysql {
             && state.may_begin(bytes.get(requests.envelope()..).unwrap_or_default(), at)
         {
             requests.restart();
-            state.continues.0 = false;
+            state.sent.continues = false;
         }
         requests.push(piece, at, &mut Requests(state), |Requests(state), found, at| {
             match found {
                 Found::Begin => {
-                    if !state.continues.0 {
-                        state.begun.0 = Some(*at);
+                    if !state.sent.continues {
+                        state.sent.begun = Some(*at);
                     }
                 }
                 Found::Message { header, payload, length, .. } => {
                     let number = packet::header(header).map_or(0, |(_, number)| number);
-                    let begin = state.begun.0.unwrap_or(*at);
+                    let begin = state.sent.begun.unwrap_or(*at);
                     state.sent(&Packet { number, payload, length, begin }, at, sink);
                 }
                 Found::Malformed => state.malformed(at.exit_ns, sink),
                 Found::Gap(_, is_lost) => state.request_gap(is_lost, at, sink),
             }
-            !state.is_over && !state.is_wrong
+            !state.is_done()
         });
-        state.is_sending = !requests.is_between() && !requests.is_lost();
+        state.sending = match state.sending {
+            _ if requests.is_between() || requests.is_lost() => Sending::Nothing,
+            Sending::Nothing => Sending::Packet,
+            same => same,
+        };
     }
 }
 
@@ -105,14 +109,14 @@ impl State {
 
     /// A packet of a client is whole.
     fn sent(&mut self, packet: &Packet<'_>, at: &At, sink: &mut dyn Sink) {
-        let continues = std::mem::replace(&mut self.continues.0, packet.length == FULL);
+        let continues = std::mem::replace(&mut self.sent.continues, packet.length == FULL);
         if continues {
             if let Some(asked) = self.waiting.back_mut() {
                 asked.item.number = Some(packet.number);
             }
             return;
         }
-        if std::mem::take(&mut self.is_answered) {
+        if std::mem::replace(&mut self.sending, Sending::Nothing) == Sending::Answered {
             return;
         }
         if self.is_file {
@@ -158,25 +162,27 @@ impl State {
     }
 
     fn command(&mut self, packet: &Packet<'_>, at: &At, sink: &mut dyn Sink) {
-        if packet.number > 0 && (self.is_changing_user() || self.may_trail) {
+        if packet.number > 0 && (self.is_changing_user() || self.unasked == Unasked::Trails) {
             return;
         }
         let known = packet.payload.split_first().and_then(|(code, arguments)| {
             Some((Code(*code), command::answer(Code(*code))?, arguments))
         });
         let Some((code, answer, arguments)) = known.filter(|_| packet.number == 0) else {
-            self.restart.0 = true;
+            self.sent.next = Next::Restart;
             return self.malformed(at.exit_ns, sink);
         };
         // A client waits for the whole response before it sends more.
-        if self.is_blind {
-            self.end_blind(Ended::Unseen, sink);
+        if matches!(self.reading, Reading::Blind) {
+            self.end_blind(&Ended::Unseen, sink);
         }
         if self.waiting.is_empty() {
-            self.restart.1 = true;
+            self.received.next = Next::Restart;
         }
         self.missed = None;
-        self.has_orphan = false;
+        if self.unasked == Unasked::Told {
+            self.unasked = Unasked::Problem;
+        }
         if answer == Answer::Replication {
             return self.stop(sink);
         }
@@ -217,8 +223,8 @@ impl State {
                     self.statements.ask(&statement);
                     item.effect = Effect::Prepared(statement);
                 } else {
-                    if let Some(name) = used(text) {
-                        item.effect = Effect::Database(name);
+                    if is_use(text) {
+                        item.effect = Effect::Database(used(text));
                     }
                     item.statement = statement;
                 }
@@ -249,14 +255,14 @@ impl State {
     /// Bytes of a client are missing in which commands may have gone by.
     fn request_gap(&mut self, is_lost: bool, at: &At, sink: &mut dyn Sink) {
         let why = if is_lost { Flags::LOSSY } else { Flags::TRUNCATED };
-        self.continues.0 = false;
+        self.sent.continues = false;
         // A file is so long; what comes of it, the server says.
         if self.is_file && !is_lost || self.phase != Phase::Commands {
             return;
         }
         if self.waiting.is_empty() {
             // There was one at least if a response comes.
-            let begin = self.begun.0.take().unwrap_or(*at);
+            let begin = self.sent.begun.take().unwrap_or(*at);
             let command = Command::unseen(self.namespace.clone());
             let mut asked = Asked::new(self.role, &begin, command);
             asked.flags.set(why | Flags::DURATION_UNTRUSTED);
@@ -305,21 +311,24 @@ fn about(operation: &'static str, statement: &Statement) -> Arc<Statement> {
     })
 }
 
-/// The database of `USE database`. `Some(None)` where the text is not only that: which database is in use
-/// behind it is not known.
-fn used(text: &[u8]) -> Option<Option<Arc<str>>> {
-    let (word, rest) = text.trim_ascii().split_at_checked(3)?;
-    if !word.eq_ignore_ascii_case(b"USE") || !rest.first()?.is_ascii_whitespace() {
-        return None;
-    }
-    let rest = rest.trim_ascii();
+/// Whether a text begins with `USE`.
+fn is_use(text: &[u8]) -> bool {
+    text.trim_ascii_start().split_at_checked(3).is_some_and(|(word, rest)| {
+        word.eq_ignore_ascii_case(b"USE") && rest.first().is_some_and(u8::is_ascii_whitespace)
+    })
+}
+
+/// The database of `USE database`. `None` where the text is more than that: which one is in use behind it
+/// is not known.
+fn used(text: &[u8]) -> Option<Arc<str>> {
+    let rest = text.trim_ascii().get(3..)?.trim_ascii();
     let rest = rest.strip_suffix(b";").unwrap_or(rest).trim_ascii_end();
     let quoted = rest.strip_prefix(b"`").and_then(|rest| rest.strip_suffix(b"`"));
     let is_plain =
         |byte: &u8| byte.is_ascii_alphanumeric() || b"_$".contains(byte) || !byte.is_ascii();
-    Some(match quoted {
+    match quoted {
         Some(name) if !name.contains(&b'`') => handshake::name(name),
         None if rest.iter().all(is_plain) => handshake::name(rest),
         _ => None,
-    })
+    }
 }

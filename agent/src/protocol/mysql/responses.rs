@@ -4,7 +4,7 @@ use super::flight::{Command, Effect, Ended};
 use super::handshake::{self, Compression};
 use super::packet::{self, ERR, FULL, Failure, HEADER, OK, Tail};
 use super::reply::{Reply, Step};
-use super::{Mysql, Phase, State};
+use super::{Mysql, Next, Phase, Reading, Sending, Standing, State, Unasked};
 use crate::protocol::framer::{Found, Framing};
 use crate::protocol::waiting::Asked;
 use crate::protocol::{At, Piece, Problem, Sink};
@@ -42,7 +42,9 @@ impl Framing for Responses<'_> {
         let follows = |front: &Asked<Command>| {
             front.item.number.is_none_or(|last| last.wrapping_add(1) == number)
         };
-        if !state.is_proven && state.reply.is_none() && !state.waiting.front().is_none_or(follows) {
+        let is_first =
+            state.standing == Standing::Unproven && matches!(state.reading, Reading::Nothing);
+        if is_first && !state.waiting.front().is_none_or(follows) {
             return None;
         }
         Some((length, if state.phase == Phase::Unknown { GREETING_KEPT } else { KEPT }))
@@ -55,7 +57,7 @@ impl Mysql {
         let mut piece = piece;
         loop {
             let Self { requests, responses, state } = self;
-            if responses.is_lost() && state.is_blind {
+            if responses.is_lost() && matches!(state.reading, Reading::Blind) {
                 return state.blind(piece, &at, sink);
             }
             let each = |Responses(state): &mut Responses<'_>, found: Found<'_>, at: &At| {
@@ -63,7 +65,7 @@ impl Mysql {
                     Found::Begin => state.answer_begins(at),
                     Found::Message { header, payload, length, cut } => {
                         let number = packet::header(header).map_or(0, |(_, number)| number);
-                        state.continues.1 = length == FULL;
+                        state.received.continues = length == FULL;
                         return state.received(&Packet { number, payload, length, cut }, at, sink);
                     }
                     Found::Malformed => state.malformed(at.exit_ns, sink),
@@ -72,8 +74,8 @@ impl Mysql {
                 true
             };
             let rest = responses.push(piece, &at, &mut Responses(state), each);
-            if std::mem::take(&mut state.loses_responses) {
-                responses.lose();
+            if state.received.next == Next::Lose {
+                state.received.apply(responses);
             }
             if state.phase == Phase::Commands
                 && state.compression() == Compression::Zlib
@@ -82,7 +84,7 @@ impl Mysql {
                 requests.compress();
                 responses.compress();
             }
-            if rest.is_empty() || state.is_over || state.is_wrong {
+            if rest.is_empty() || state.is_done() {
                 return;
             }
             piece = Piece::Bytes(rest);
@@ -94,10 +96,11 @@ impl Mysql {
 impl State {
     /// The first byte of a packet of a server.
     fn answer_begins(&mut self, at: &At) {
-        if !self.continues.1 {
-            self.begun.1 = Some(*at);
+        if !self.received.continues {
+            self.received.begun = Some(*at);
         }
-        if let Some(front) = self.waiting.front_mut().filter(|_| !self.may_trail) {
+        let is_trailing = self.unasked == Unasked::Trails;
+        if let Some(front) = self.waiting.front_mut().filter(|_| !is_trailing) {
             front.answered(at);
         }
     }
@@ -118,7 +121,7 @@ impl State {
             }
             Phase::Commands => {
                 self.answers(*packet, at, sink);
-                return !self.is_over && !self.is_wrong && !self.loses_responses;
+                return !self.is_done() && self.received.next != Next::Lose;
             }
         }
         false
@@ -128,10 +131,10 @@ impl State {
         match handshake::greeting(payload) {
             Some(server) => {
                 self.phase = Phase::Greeted(server);
-                self.is_proven = true;
+                self.standing = Standing::Proven;
             }
             None if payload.first() == Some(&ERR) => self.refuses(payload, at, sink),
-            None => self.is_wrong = true,
+            None => self.standing = Standing::Wrong,
         }
     }
 
@@ -153,7 +156,7 @@ impl State {
         };
         let mut asked = self.login.take().unwrap_or_else(|| {
             // Nothing was asked: the time that the client waited is not known.
-            let begin = self.begun.1.unwrap_or(*at);
+            let begin = self.received.begun.unwrap_or(*at);
             let mut asked = Asked::new(self.role, &begin, Command::connect(None));
             asked.flags.set(Flags::DURATION_UNTRUSTED);
             asked
@@ -173,39 +176,41 @@ impl State {
             self.wait(asked, at.exit_ns, sink);
         }
         let Some(front) = self.waiting.front_mut() else {
-            return self.unasked(number, payload, sink);
+            return self.unasked(number, payload, length, sink);
         };
-        if self.reply.is_none() {
+        if matches!(self.reading, Reading::Nothing) {
             let follows = front.item.number.is_none_or(|last| last.wrapping_add(1) == number);
-            if !follows && self.is_trailing(payload, length) {
-                return;
+            if !follows && self.unasked == Unasked::Trails {
+                return self.trails(payload, length);
             }
-            self.may_trail = false;
+            self.unasked = Unasked::Problem;
+            self.reading = Reading::Packets(Reply::new(front.item.answer));
         }
-        if cut && payload.len() < packet::SHORTEST.min(length) as usize {
+        if cut && (payload.len() as u64) < packet::SHORTEST.min(length) {
             // What it is was in the bytes that are missing.
-            self.loses_responses = true;
+            self.received.next = Next::Lose;
             return self.response_gap(false, at, sink);
         }
-        let Some(front) = self.waiting.front_mut() else { return };
+        let Reading::Packets(reply) = &mut self.reading else { return };
         front.answered(at);
-        let reply = self.reply.get_or_insert_with(|| Reply::new(front.item.answer));
         let step = reply.packet(payload, length, &mut self.form);
         match step {
             Step::More => {}
             Step::File => self.is_file = true,
             Step::Done(outcome) | Step::Perhaps(outcome) => {
-                self.may_trail = matches!(step, Step::Perhaps(_));
-                self.is_proven = true;
-                self.malformed = 0;
                 let effect = std::mem::replace(&mut front.item.effect, Effect::Nothing);
+                if matches!(step, Step::Perhaps(_)) {
+                    self.unasked = Unasked::Trails;
+                }
+                self.standing = Standing::Proven;
+                self.malformed = 0;
                 if outcome.error.is_none() {
                     self.takes_effect(effect, outcome.prepared);
                 }
-                self.finish(Ended::Whole(outcome), sink);
+                self.finish(&Ended::Whole(outcome), sink);
             }
             Step::Malformed => {
-                self.restart.1 = true;
+                self.received.next = Next::Restart;
                 self.malformed(at.exit_ns, sink);
             }
         }
@@ -213,39 +218,40 @@ impl State {
 
     /// The request that is answered before it was whole.
     fn early(&mut self) -> Option<Asked<Command>> {
-        if !self.is_sending || self.may_trail || self.is_answered {
+        if self.sending != Sending::Packet || self.unasked == Unasked::Trails {
             return None;
         }
-        self.is_answered = true;
+        self.sending = Sending::Answered;
         let command = Command::unseen(self.namespace.clone());
-        let mut asked = Asked::new(self.role, self.begun.0.as_ref()?, command);
+        let mut asked = Asked::new(self.role, self.sent.begun.as_ref()?, command);
         asked.flags.set(Flags::TRUNCATED);
         Some(asked)
     }
 
-    /// Whether a packet that does not follow the command is of the response before.
-    fn is_trailing(&mut self, payload: &[u8], length: u64) -> bool {
-        let is_eof = payload.first() == Some(&packet::EOF) && length == packet::EOF_LENGTH;
-        if is_eof && self.may_trail {
+    /// A packet of the response before, which was taken for ended.
+    fn trails(&mut self, payload: &[u8], length: u64) {
+        if payload.first() == Some(&packet::EOF) && length == packet::EOF_LENGTH {
             self.form.has_eof.get_or_insert(true);
         }
-        self.may_trail
     }
 
     /// A packet that nobody waits for.
-    fn unasked(&mut self, number: u8, payload: &[u8], sink: &mut dyn Sink) {
-        if self.may_trail {
-            self.is_trailing(payload, payload.len() as u64);
-        } else if payload.first() == Some(&ERR) || number > 1 {
-            // A server says why it closes the connection.
-        } else if !std::mem::replace(&mut self.has_orphan, true) {
-            sink.problem(Problem::ResponseWithoutRequest);
+    fn unasked(&mut self, number: u8, payload: &[u8], length: u64, sink: &mut dyn Sink) {
+        // By an error with another number a server says why it closes the connection.
+        let is_farewell = payload.first() == Some(&ERR) || number > 1;
+        match self.unasked {
+            Unasked::Trails => self.trails(payload, length),
+            Unasked::Problem if !is_farewell => {
+                self.unasked = Unasked::Told;
+                sink.problem(Problem::ResponseWithoutRequest);
+            }
+            Unasked::Problem | Unasked::Told => {}
         }
     }
 
     /// Bytes of a server are missing in which a response may have ended.
     fn response_gap(&mut self, is_lost: bool, at: &At, sink: &mut dyn Sink) {
-        self.continues.1 = false;
+        self.received.continues = false;
         if self.waiting.is_empty() && self.missed.is_none() {
             return;
         }
@@ -254,8 +260,7 @@ impl State {
             self.missed = None;
             return self.unseen(why, at.exit_ns, sink);
         }
-        self.is_blind = true;
-        self.reply = None;
+        self.reading = Reading::Blind;
         if let Some(front) = self.waiting.front_mut() {
             front.answered(at);
         }
@@ -271,7 +276,7 @@ impl State {
         }
         match packet::tail(bytes, self.form.has_eof) {
             Some(Tail::End(status)) if status.more => {}
-            Some(tail) => self.end_blind(Ended::Tail(tail), sink),
+            Some(tail) => self.end_blind(&Ended::Tail(tail), sink),
             None => {}
         }
     }
