@@ -3,8 +3,7 @@
 // of output is a JSON object from what each call was and how it ended to how many there were.
 'use strict';
 
-const { createRequire } = require('module');
-const mysql = createRequire(`${process.env.NODE_PACKAGES}/`)('mysql2/promise');
+const mysql = require('mysql2/promise');
 
 const CONNECTIONS = 4;
 const [target, user, password, text, prepared] = process.argv.slice(2);

@@ -212,13 +212,23 @@ def main():
         argument for argument in arguments if not argument.startswith("--")
     ]
     client = Client(driver, target, user, password, compress)
+    # What drivers do by themselves when they connect.
+    note("SET", number=1 if driver == "pymysql" else 2)
     if waits:
-        client.run("SELECT 1")
+        older = client.db.cursor(prepared=True) if driver == "connector" else None
+        if older:
+            older.execute("SELECT name FROM orders WHERE id = ?", (1,))
+            older.fetchall()
+        calls.clear()
         print("waiting", flush=True)
         sys.stdin.readline()
-    else:
-        # What drivers do by themselves when they connect is counted, too.
-        note("SET", number=1 if driver == "pymysql" else 2)
+        if older:
+            # What was prepared before is not known by its text.
+            for index in range(10):
+                older.execute("SELECT name FROM orders WHERE id = ?", (index,))
+                older.fetchall()
+            note("EXECUTE", number=10)
+            note("RESET", number=10)
     for job in jobs:
         name, _, number = job.partition(":")
         JOBS[name](client, int(number or 1))

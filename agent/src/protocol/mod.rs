@@ -187,6 +187,8 @@ pub enum Problem {
     RapidResets,
     /// More requests in flight on one connection than are kept.
     TooManyInFlight,
+    /// More prepared statements on one connection than are kept; their executions have no text.
+    TooManyStatements,
     /// A connection was taken for one of another protocol.
     WrongGuess,
     /// The place in the stream was lost and had to be found again.
@@ -210,6 +212,7 @@ impl Problem {
         Self::ContinuationFlood,
         Self::RapidResets,
         Self::TooManyInFlight,
+        Self::TooManyStatements,
         Self::WrongGuess,
         Self::Resynchronised,
         Self::UnreadCompression,
@@ -230,6 +233,7 @@ impl Problem {
             Self::ContinuationFlood => "continuation_flood",
             Self::RapidResets => "rapid_resets",
             Self::TooManyInFlight => "too_many_in_flight",
+            Self::TooManyStatements => "too_many_statements",
             Self::WrongGuess => "wrong_guess",
             Self::Resynchronised => "resynchronised",
             Self::UnreadCompression => "unread_compression",

@@ -12,7 +12,7 @@ use super::{Mysql, Next, Phase, Reading, Sending, State, Unasked};
 use crate::protocol::framer::{Found, Framing};
 use crate::protocol::statement::{self, MAX_TEXT, Sql};
 use crate::protocol::waiting::Asked;
-use crate::protocol::{At, Piece, Sink};
+use crate::protocol::{At, Piece, Problem, Sink};
 use crate::span::Flags;
 use crate::span::database::Statement;
 
@@ -273,7 +273,12 @@ impl State {
     }
 
     /// What is true of the connection after a command that went well.
-    pub(super) fn takes_effect(&mut self, effect: Effect, prepared: Option<u32>) {
+    pub(super) fn takes_effect(
+        &mut self,
+        effect: Effect,
+        prepared: Option<u32>,
+        sink: &mut dyn Sink,
+    ) {
         match effect {
             Effect::Nothing => {}
             Effect::Database(name) => self.namespace = name,
@@ -283,8 +288,10 @@ impl State {
             }
             Effect::Reset => self.statements.clear(),
             Effect::Prepared(statement) => {
-                if let Some(id) = prepared {
-                    self.statements.add(id, statement);
+                if let Some(id) = prepared
+                    && !self.statements.add(id, statement)
+                {
+                    sink.problem(Problem::TooManyStatements);
                 }
             }
         }

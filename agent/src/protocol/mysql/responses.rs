@@ -205,7 +205,7 @@ impl State {
                 self.standing = Standing::Proven;
                 self.malformed = 0;
                 if outcome.error.is_none() {
-                    self.takes_effect(effect, outcome.prepared);
+                    self.takes_effect(effect, outcome.prepared, sink);
                 }
                 self.finish(&Ended::Whole(outcome), sink);
             }
