@@ -19,7 +19,7 @@ const COMPRESSED_KEPT: usize = 256 << 10;
 const INFLATED: u64 = 1 << 20;
 
 /// Bytes that are taken out at once.
-const CHUNK: usize = 16 << 10;
+const CHUNK: usize = 4 << 10;
 
 /// A direction.
 #[derive(Debug, Default)]
@@ -33,7 +33,6 @@ struct Compressed {
     messages: Framer,
     /// Where the message that is being read began.
     begin: Option<At>,
-    chunk: Vec<u8>,
 }
 
 /// How packets of the compressed protocol are framed.
@@ -93,9 +92,10 @@ impl Lane {
 
     /// Memory in use besides the value itself.
     pub(super) fn memory(&self) -> usize {
-        let compressed = self.compressed.as_ref().map_or(0, |compressed| {
-            size_of::<Compressed>() + compressed.messages.memory() + compressed.chunk.capacity()
-        });
+        let compressed = self
+            .compressed
+            .as_ref()
+            .map_or(0, |compressed| size_of::<Compressed>() + compressed.messages.memory());
         self.packets.memory() + compressed
     }
 
@@ -109,7 +109,7 @@ impl Lane {
     ) -> &'p [u8] {
         let Self { packets, compressed } = self;
         let Some(compressed) = compressed else { return packets.push(piece, at, framing, each) };
-        let Compressed { messages, begin, chunk } = &mut **compressed;
+        let Compressed { messages, begin } = &mut **compressed;
         let mut gap = None;
         messages.push(piece, at, &mut Envelope, |_, found, at| {
             match found {
@@ -120,7 +120,7 @@ impl Lane {
                         let begun = begin.as_ref().filter(|_| matches!(found, Found::Begin));
                         each(framing, found, begun.unwrap_or(at))
                     };
-                    inflate(header, payload, length, chunk, |piece: Piece<'_>| {
+                    inflate(header, payload, length, |piece: Piece<'_>| {
                         packets.push(piece, at, framing, &mut each);
                     });
                 }
@@ -138,13 +138,7 @@ impl Lane {
 }
 
 /// Gives what is in a message to `push`. What was not captured, or is too much, is skipped.
-fn inflate(
-    header: &[u8],
-    payload: &[u8],
-    length: u64,
-    chunk: &mut Vec<u8>,
-    mut push: impl FnMut(Piece<'_>),
-) {
+fn inflate(header: &[u8], payload: &[u8], length: u64, mut push: impl FnMut(Piece<'_>)) {
     let whole = match *header {
         [.., 0, 0, 0] | [] => {
             push(Piece::Bytes(payload));
@@ -159,9 +153,9 @@ fn inflate(
     };
     let mut left = whole;
     let mut decoder = ZlibDecoder::new(payload).take(whole.min(INFLATED));
-    chunk.resize(CHUNK, 0);
+    let mut chunk = [0; CHUNK];
     // An error, as an end, is where the rest is not known.
-    while let Ok(count @ 1..) = decoder.read(chunk) {
+    while let Ok(count @ 1..) = decoder.read(&mut chunk) {
         push(Piece::Bytes(chunk.get(..count).unwrap_or_default()));
         left = left.saturating_sub(count as u64);
     }
