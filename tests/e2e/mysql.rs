@@ -12,7 +12,7 @@ use vigie_tests::process::{LIMIT, Process};
 use vigie_tests::span::{Kind, Span};
 use vigie_tests::tally::Tally;
 
-const NEEDS: [Need; 10] = [
+const NEEDS: [Need; 11] = [
     Need::Root,
     Need::Agent,
     Need::Program("mariadbd"),
@@ -23,6 +23,7 @@ const NEEDS: [Need; 10] = [
     Need::Wheel("pymysql"),
     Need::Wheel("mysql"),
     Need::NodePackage("mysql2"),
+    Need::NodePackage("mariadb"),
 ];
 
 /// The rings are large, as a debug build on a busy machine is slow.
@@ -111,8 +112,10 @@ fn statements_are_exact_on_both_ends() -> Result<()> {
         &["select:100", "failing:2", "pings:5"],
     )?)?;
     clients.run(&mut MariaDb::python("connector", &unix, &["prepared:100"])?)?;
-    clients.run(&mut MariaDb::node(&tcp, 50, 50))?;
-    clients.run(&mut MariaDb::node(&unix, 10, 10))?;
+    clients.run(&mut MariaDb::node("mysql_client.js", &tcp, &["50", "50"]))?;
+    clients.run(&mut MariaDb::node("mysql_client.js", &unix, &["10", "10"]))?;
+    clients.run(&mut MariaDb::node("mariadb_client.js", &tcp, &["200"]))?;
+    clients.run(&mut MariaDb::node("mariadb_client.js", &unix, &["20"]))?;
     clients.run_known(
         server.client("mariadb-slap")?.args([
             "--create-schema=shop",

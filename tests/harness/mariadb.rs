@@ -124,12 +124,13 @@ impl MariaDb {
         Ok(command)
     }
 
-    /// Node: four connections, each with so many statements, see `tests/workloads/mysql_client.js`.
-    pub fn node(target: &str, text: usize, prepared: usize) -> Command {
+    /// Node: a script of `tests/workloads` with its numbers.
+    pub fn node(name: &str, target: &str, numbers: &[&str]) -> Command {
         let mut command = Command::new("node");
         command
-            .arg(script("mysql_client.js"))
-            .args([target, USER, PASSWORD, &text.to_string(), &prepared.to_string()])
+            .arg(script(name))
+            .args([target, USER, PASSWORD])
+            .args(numbers)
             .env("OTEL_SERVICE_NAME", "client")
             .env("NODE_PATH", needs::node_packages());
         command
