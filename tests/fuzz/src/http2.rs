@@ -10,7 +10,7 @@ use vigie::protocol::http2::{Begin, Http2};
 use vigie::protocol::{Advice, At, End, Exchange, Limits, Piece, Problem, Role, Sink};
 
 /// Small, so that they are reached.
-const LIMITS: Limits = Limits { head_bytes: 2048, in_flight: 8 };
+const LIMITS: Limits = Limits { head_bytes: 2048, in_flight: 8, query_text: 0 };
 
 /// Memory at most: streams, and for each direction a table, two parts of a head and strings.
 const BOUND: usize = 8 * 8 * 1024 + 2 * (8 * 2048 + 256 * 1024);

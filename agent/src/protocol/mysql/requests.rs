@@ -77,7 +77,7 @@ impl Mysql {
                 Found::Malformed => state.malformed(at.exit_ns, sink),
                 Found::Gap(_, is_lost) => state.request_gap(is_lost, at, sink),
             }
-            !state.is_done()
+            !state.is_done() && state.sent.next == Next::Same
         });
         state.sending = match state.sending {
             _ if requests.is_between() || requests.is_lost() => Sending::Nothing,
@@ -169,7 +169,7 @@ impl State {
             Some((Code(*code), command::answer(Code(*code))?, arguments))
         });
         let Some((code, answer, arguments)) = known.filter(|_| packet.number == 0) else {
-            self.sent.next = Next::Restart;
+            self.sent.next = Next::Lose;
             return self.malformed(at.exit_ns, sink);
         };
         // A client waits for the whole response before it sends more.
@@ -256,6 +256,12 @@ impl State {
     fn request_gap(&mut self, is_lost: bool, at: &At, sink: &mut dyn Sink) {
         let why = if is_lost { Flags::LOSSY } else { Flags::TRUNCATED };
         self.sent.continues = false;
+        if matches!(self.phase, Phase::Greeted(_)) {
+            // What both sides agree on is not known, as on a connection that is older.
+            self.phase = Phase::Commands;
+            self.unasked = Unasked::Trails;
+            return;
+        }
         // A file is so long; what comes of it, the server says.
         if self.is_file && !is_lost || self.phase != Phase::Commands {
             return;

@@ -58,7 +58,7 @@ impl Mysql {
         loop {
             let Self { requests, responses, state } = self;
             if responses.is_lost() && matches!(state.reading, Reading::Blind) {
-                return state.blind(piece, &at, sink);
+                return state.blind(piece, responses.is_compressed(), &at, sink);
             }
             let each = |Responses(state): &mut Responses<'_>, found: Found<'_>, at: &At| {
                 match found {
@@ -210,7 +210,7 @@ impl State {
                 self.finish(&Ended::Whole(outcome), sink);
             }
             Step::Malformed => {
-                self.received.next = Next::Restart;
+                self.received.next = Next::Lose;
                 self.malformed(at.exit_ns, sink);
             }
         }
@@ -252,6 +252,11 @@ impl State {
     /// Bytes of a server are missing in which a response may have ended.
     fn response_gap(&mut self, is_lost: bool, at: &At, sink: &mut dyn Sink) {
         self.received.continues = false;
+        if self.phase == Phase::Login {
+            // Commands that come show that the client was let in.
+            self.phase = Phase::Commands;
+            self.login = None;
+        }
         if self.waiting.is_empty() && self.missed.is_none() {
             return;
         }
@@ -267,11 +272,11 @@ impl State {
     }
 
     /// A response whose middle was not captured.
-    fn blind(&mut self, piece: Piece<'_>, at: &At, sink: &mut dyn Sink) {
+    fn blind(&mut self, piece: Piece<'_>, is_compressed: bool, at: &At, sink: &mut dyn Sink) {
         let Some(front) = self.waiting.front_mut() else { return };
         front.answered(at);
         let Piece::Bytes(bytes) = piece else { return };
-        if !at.segment_end {
+        if !at.segment_end || is_compressed {
             return;
         }
         match packet::tail(bytes, self.form.has_eof) {

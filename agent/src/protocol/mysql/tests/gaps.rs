@@ -117,3 +117,51 @@ fn an_early_answer() {
     ];
     check(USUAL, &calls, &["client mysql mysql 1153 [truncated]", "client mysql COMMIT"]);
 }
+
+/// Where a record of the beginning is lost, the connection is like one that is older.
+#[test]
+fn a_beginning_with_a_gap() {
+    let gap = [Piece::Lost(Some(100))];
+    for lost in 0..3 {
+        let mut talk = talk(Role::Client);
+        talk.bytes(Received, &greeting(USUAL));
+        match lost {
+            0 => talk.pieces(Sent, &gap),
+            _ => talk.bytes(Sent, &login(USUAL)),
+        }
+        match lost {
+            1 => talk.pieces(Received, &gap),
+            _ => talk.bytes(Received, &packet(2, OK_PAYLOAD)),
+        }
+        for _ in 0..2 {
+            talk.bytes(Sent, &query("SELECT * FROM orders"));
+            talk.bytes(Received, &result(true, 3));
+        }
+        assert_eq!(lines(&talk.heard), ["client mysql SELECT orders"; 2], "{lost}");
+        assert_eq!(call(&talk.heard, 1).rows, Some(3));
+    }
+}
+
+/// Packets that make no sense: what is in flight is given up, and reading goes on with the next turn.
+#[test]
+fn malformed_packets() {
+    let mut talk = exchange(USUAL, &[(Sent, query("SELECT * FROM orders"))]);
+    talk.bytes(Received, &packets(1, &[b"\xfc", b"no definition"]));
+    talk.bytes(Sent, &[packet(0, b"\x77what"), query("SELECT * FROM items")].concat());
+    talk.bytes(Received, &packet(1, OK_PAYLOAD));
+    talk.bytes(Sent, &query("COMMIT"));
+    talk.bytes(Received, &packet(1, OK_PAYLOAD));
+    let expected = [
+        "? malformed_message",
+        "client mysql SELECT orders [truncated duration_untrusted]",
+        "? malformed_message",
+        "client mysql COMMIT",
+    ];
+    assert_eq!(lines(&talk.heard), expected);
+    // A connection that only makes no sense is given up.
+    for _ in 0..MAX_MALFORMED {
+        talk.bytes(Sent, &command(b"\x0e"));
+        talk.bytes(Received, &packet(1, b"what"));
+    }
+    assert!(talk.parser.is_over());
+}
