@@ -11,6 +11,7 @@ pub mod http1;
 pub mod http2;
 pub mod kafka;
 pub mod mongodb;
+pub mod mysql;
 pub mod postgres;
 pub mod statement;
 #[cfg(test)]
@@ -193,6 +194,8 @@ pub enum Problem {
     WrongGuess,
     /// The place in the stream was lost and had to be found again.
     Resynchronised,
+    /// A connection is compressed in a way that is not read.
+    UnreadCompression,
 }
 
 impl Problem {
@@ -213,6 +216,7 @@ impl Problem {
         Self::TooManyStatements,
         Self::WrongGuess,
         Self::Resynchronised,
+        Self::UnreadCompression,
     ];
 
     /// Name as exported.
@@ -233,6 +237,7 @@ impl Problem {
             Self::TooManyStatements => "too_many_statements",
             Self::WrongGuess => "wrong_guess",
             Self::Resynchronised => "resynchronised",
+            Self::UnreadCompression => "unread_compression",
         }
     }
 }
