@@ -107,8 +107,13 @@ pub struct Dialect {
 }
 
 /// All of them.
-pub static DIALECTS: &[&Dialect] =
-    &[&super::postgres::DIALECT, &super::mongodb::DIALECT, &super::kafka::DIALECT];
+pub static DIALECTS: &[&Dialect] = &[
+    &super::postgres::DIALECT,
+    &super::redis::DIALECT,
+    &super::memcached::DIALECT,
+    &super::mongodb::DIALECT,
+    &super::kafka::DIALECT,
+];
 
 /// Bytes that are enough for any [`Dialect::recognise`] to say yes or no.
 pub const ENOUGH: usize = 64;
