@@ -90,9 +90,9 @@ fn redis(bytes: u64) -> bool {
 /// A command of memcached's text or meta protocol.
 #[inline(always)]
 fn memcached(bytes: u64) -> bool {
-    const FOUR: [&[u8; 4]; 15] = [
+    const FOUR: [&[u8; 4]; 17] = [
         b"get ", b"gets", b"gat ", b"gats", b"set ", b"add ", b"cas ", b"repl", b"appe", b"prep",
-        b"dele", b"incr", b"decr", b"touc", b"vers",
+        b"dele", b"incr", b"decr", b"touc", b"vers", b"stat", b"flus",
     ];
     const THREE: [&[u8; 3]; 5] = [b"mg ", b"ms ", b"md ", b"ma ", b"me "];
     let four = bytes as u32;

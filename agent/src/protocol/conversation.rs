@@ -110,6 +110,8 @@ pub struct Dialect {
 pub static DIALECTS: &[&Dialect] = &[
     &super::postgres::DIALECT,
     &super::mysql::DIALECT,
+    &super::redis::DIALECT,
+    &super::memcached::DIALECT,
     &super::mongodb::DIALECT,
     &super::kafka::DIALECT,
 ];

@@ -10,12 +10,15 @@ pub mod framer;
 pub mod http1;
 pub mod http2;
 pub mod kafka;
+pub mod memcached;
 pub mod mongodb;
 pub mod mysql;
 pub mod postgres;
+pub mod redis;
 pub mod statement;
 #[cfg(test)]
 mod testing;
+mod text;
 mod traceparent;
 pub mod waiting;
 

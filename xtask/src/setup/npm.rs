@@ -13,7 +13,8 @@ use crate::command;
 
 const STEP: &str = "npm";
 /// The packages with their versions.
-const PACKAGES: [(&str, &str); 3] = [("mysql2", "3.24.6"), ("mariadb", "3.5.4"), ("pg", "8.23.1")];
+const PACKAGES: [(&str, &str); 4] =
+    [("mysql2", "3.24.6"), ("mariadb", "3.5.4"), ("pg", "8.23.1"), ("ioredis", "6.0.0")];
 const LIMIT: Duration = Duration::from_mins(3);
 
 /// Makes sure that the packages are there.

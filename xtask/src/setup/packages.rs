@@ -20,7 +20,7 @@ const STEP: &str = "packages";
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// Programs, each with the packages that have it, best first.
-const NEEDED: [(&str, &[&str]); 17] = [
+const NEEDED: [(&str, &[&str]); 20] = [
     ("nginx", &["nginx-light", "nginx"]),
     ("wrk", &["wrk"]),
     ("ab", &["apache2-utils"]),
@@ -39,6 +39,9 @@ const NEEDED: [(&str, &[&str]); 17] = [
     ("mariadb-slap", &["mariadb-client"]),
     // With its server, whose programs are where no path leads.
     ("pgbench", &["postgresql"]),
+    ("redis-server", &["redis-server"]),
+    ("redis-benchmark", &["redis-tools"]),
+    ("memcached", &["memcached"]),
 ];
 
 /// Makes sure that every program is there.

@@ -17,7 +17,7 @@ use crate::command;
 const STEP: &str = "wheels";
 const ROTEL: &str = "rotel";
 /// The wheels with their versions. The binary in rotel's has a numbering of its own.
-const WHEELS: [(&str, &str); 10] = [
+const WHEELS: [(&str, &str); 12] = [
     (ROTEL, "0.0.1a15"),
     ("grpcio", "1.85.1"),
     ("pymongo", "4.20.0"),
@@ -28,6 +28,8 @@ const WHEELS: [(&str, &str); 10] = [
     ("psycopg", "3.3.9"),
     ("psycopg_binary", "3.3.9"),
     ("asyncpg", "0.32.0"),
+    ("redis", "8.1.0"),
+    ("pymemcache", "4.0.0"),
 ];
 const PIP_LIMIT: Duration = Duration::from_mins(3);
 
