@@ -58,7 +58,10 @@ fn postgres(bytes: u64, total: u64) -> bool {
 fn mysql(bytes: u64, total: u64) -> bool {
     let [length, sequence, first] = [bytes & 0xff_ffff, bytes >> 24 & 0xff, bytes >> 32 & 0xff];
     let is_greeting = first == 10 && ((bytes >> 40) as u8).is_ascii_digit();
-    sequence == 0 && length > 0 && length + 4 == total && (is_greeting || (1..=0x20).contains(&first))
+    sequence == 0
+        && length > 0
+        && length + 4 == total
+        && (is_greeting || (1..=0x20).contains(&first))
 }
 
 /// An array of bulk strings (`*2\r\n$3…`), or the one inline command that health checks use.

@@ -78,6 +78,11 @@ pub(crate) struct Work {
     /// `struct msghdr` of the call, where a hook has it.
     pub(crate) message: u64,
     pub(crate) source: Source,
+    /// Where the address of the other end of a datagram is, by [`crate::datagram::name`].
+    pub(crate) name: u64,
+    pub(crate) name_from: u64,
+    /// [`crate::segment::DATAGRAM`] when the call was found to be of a UDP socket, else 0.
+    pub(crate) datagram: u64,
     pub(crate) total: u64,
     /// Sequence number up to which the receiver took bytes, where the hook told it with
     /// [`Work::HAS_SEQUENCE`], else 0.

@@ -8,6 +8,7 @@ pub mod assemble;
 pub mod database;
 pub mod dns;
 pub mod http;
+pub mod names;
 pub mod peers;
 pub mod route;
 pub mod rpc;
@@ -240,6 +241,9 @@ pub struct Span {
     pub peer: Endpoint,
     /// Service at the other end, where it is on this node and watched.
     pub peer_service: Option<Arc<Service>>,
+    /// Client: name by which the address of the other end was looked up, where the other end is no
+    /// watched service of this node.
+    pub peer_name: Option<Arc<str>>,
     /// The call.
     pub call: Call,
     /// `http.route`: low-cardinality form of the path, where the protocol has one.

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     connection::{self, AF_UNIX},
+    datagram::name,
     iterator,
     kernel::read,
     params::offset,
@@ -69,6 +70,8 @@ fn finished(call: &Call) {
             work.source = Source::none();
         } else {
             work.message = call.message;
+            work.name = call.message;
+            work.name_from = name::KERNEL_MESSAGE;
             iterator::vigie_iterator(work.slot);
         }
         work.sock = call.sock;

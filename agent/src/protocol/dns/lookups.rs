@@ -1,0 +1,491 @@
+//! Datagrams in, look-ups out.
+//!
+//! A question waits for the answer with the same identification and question on the same socket. What
+//! is asked again in the meantime is another attempt of the same look-up:
+//!
+//! - by a client, the same question with the same identification from any socket of the process (most
+//!   resolver libraries), or with another one by the same thread after [`RETRY_NS`] (Go);
+//! - for a server, the same question with the same identification of the same peer.
+//!
+//! An answer that was cut waits for the same question over TCP, and both are one look-up. A question
+//! without an answer is one that timed out, [`TIMEOUT_NS`] after its last attempt, unless datagrams were
+//! lost meanwhile: then nobody knows. An answer without a question is counted and passed over: it came
+//! too late, twice, or its question was asked before vigie was there.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::ends::{Ends, Spoken};
+use super::is_apart;
+use super::message::{Message, Question, Response};
+use crate::event::{Address, ConnectionId, Datagram, Direction, MonoNs, Open, ProcessKey, Unit};
+use crate::protocol::{Call, Exchange, Role};
+use crate::span::Flags;
+use crate::span::dns::{DnsCall, DnsTransport};
+
+/// How long a question waits for its answer.
+pub const TIMEOUT_NS: u64 = 5_000_000_000;
+
+/// How much later it is given up: resolver libraries ask again after five seconds, too.
+const GRACE_NS: u64 = 500_000_000;
+
+/// A thread that asks the same again after so long, and has no answer yet, is trying again.
+const RETRY_NS: u64 = 1_000_000_000;
+
+/// Attempts of one look-up whose answers are known as its own. More are counted only.
+const MAX_KEYS: usize = 8;
+
+/// Look-ups alike that a question is compared with at most, the latest.
+const MAX_ALIKE: usize = 64;
+
+/// Look-ups that wait, unless configured.
+pub const MAX_WAITING: usize = 8192;
+
+/// What a datagram has in common with its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct MessageKey {
+    role: Role,
+    socket: u64,
+    id: u16,
+    question: Arc<Question>,
+}
+
+/// Who asks, or is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Asker {
+    role: Role,
+    process: ProcessKey,
+    question: Arc<Question>,
+}
+
+#[derive(Debug)]
+struct Lookup {
+    asker: Asker,
+    unit: Unit,
+    start_ns: MonoNs,
+    /// Of the last attempt.
+    last_ns: MonoNs,
+    attempts: u32,
+    keys: Vec<MessageKey>,
+    socket: u64,
+    network_namespace: u32,
+    local: Address,
+    remote: Option<Address>,
+    /// Datagrams were lost while it waited.
+    lossy: bool,
+    /// A cut answer, and when it came.
+    cut: Option<(MonoNs, Response)>,
+}
+
+/// A look-up that is over.
+#[derive(Debug)]
+pub struct Found {
+    /// What was asked and answered.
+    pub exchange: Exchange,
+    /// Its ends; `None` where the other one was never told.
+    pub open: Option<Arc<Open>>,
+    /// The process at the other end, where it is on this node.
+    pub other: Option<ProcessKey>,
+}
+
+/// An answer that names addresses, as a client got it.
+#[derive(Debug)]
+pub struct Answer {
+    /// When.
+    pub time_ns: MonoNs,
+    /// Where the addresses mean something.
+    pub network_namespace: u32,
+    /// What was asked for.
+    pub question: Arc<Question>,
+    /// The answer.
+    pub response: Response,
+}
+
+/// What happened, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Messages of DNS in datagrams.
+    pub messages: u64,
+    /// Datagrams that looked like DNS and were none.
+    pub others: u64,
+    /// Datagrams of multicast DNS and the like.
+    pub apart: u64,
+    /// Answers without a question.
+    pub unmatched: u64,
+    /// Look-ups that were given up because too many waited.
+    pub evicted: u64,
+}
+
+/// All look-ups over UDP.
+#[derive(Debug)]
+pub struct Lookups {
+    limit: usize,
+    next: u64,
+    waiting: HashMap<u64, Lookup>,
+    by_message: HashMap<MessageKey, Vec<u64>>,
+    by_asker: HashMap<Asker, Vec<u64>>,
+    deadlines: BTreeSet<(MonoNs, u64)>,
+    ends: Ends,
+    lost: u64,
+    /// Of this round, and of the round before: the other end may be heard of later.
+    fresh: Vec<(Found, Option<Spoken>)>,
+    settled: Vec<(Found, Option<Spoken>)>,
+    answers: Vec<Answer>,
+    stats: Stats,
+}
+
+impl Lookups {
+    /// At most `limit` that wait.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            limit: limit.max(1),
+            next: 0,
+            waiting: HashMap::new(),
+            by_message: HashMap::new(),
+            by_asker: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            ends: Ends::new(limit),
+            lost: 0,
+            fresh: Vec::new(),
+            settled: Vec::new(),
+            answers: Vec::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// What happened so far.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Look-ups that wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Takes in a datagram.
+    pub fn datagram(&mut self, datagram: &Datagram<'_>) {
+        if is_apart(datagram) {
+            self.stats.apart += 1;
+            return;
+        }
+        let is_whole = datagram.head.len() as u64 == u64::from(datagram.length);
+        let Some(message) = Message::parse(&datagram.head, is_whole) else {
+            self.stats.others += 1;
+            return;
+        };
+        self.stats.messages += 1;
+        let asks = message.response.is_none();
+        let role = match (datagram.direction, asks) {
+            (Direction::Sent, true) | (Direction::Received, false) => Role::Client,
+            (Direction::Received, true) | (Direction::Sent, false) => Role::Server,
+        };
+        let Message { id, question, response } = message;
+        let key = MessageKey { role, socket: datagram.socket, id, question };
+        if let Some(spoken) = spoken(&key, &datagram.local, datagram.remote.as_ref()) {
+            self.ends.seen(&spoken, role, datagram.unit.process, datagram.exit_ns);
+        }
+        match response {
+            None => self.asked(key, datagram),
+            Some(response) => self.answered(&key, datagram, response),
+        }
+    }
+
+    fn asked(&mut self, key: MessageKey, datagram: &Datagram<'_>) {
+        let time_ns = match key.role {
+            Role::Client if datagram.enter_ns > 0 => datagram.enter_ns,
+            _ => datagram.exit_ns,
+        };
+        let asker = Asker {
+            role: key.role,
+            process: datagram.unit.process,
+            question: Arc::clone(&key.question),
+        };
+        if let Some(number) = self.tried_before(&asker, &key, datagram, time_ns)
+            && let Some(lookup) = self.waiting.get_mut(&number)
+        {
+            lookup.attempts += 1;
+            self.deadlines.remove(&(deadline(lookup.last_ns), number));
+            lookup.last_ns = lookup.last_ns.max(time_ns);
+            self.deadlines.insert((deadline(lookup.last_ns), number));
+            if lookup.keys.len() < MAX_KEYS && !lookup.keys.contains(&key) {
+                lookup.keys.push(key.clone());
+                self.by_message.entry(key).or_default().push(number);
+            }
+            return;
+        }
+        if self.waiting.len() >= self.limit
+            && let Some((_, oldest)) = self.deadlines.first().copied()
+        {
+            self.stats.evicted += 1;
+            self.give_up(oldest, time_ns);
+        }
+        let number = self.next;
+        self.next += 1;
+        self.by_asker.entry(asker.clone()).or_default().push(number);
+        self.by_message.entry(key.clone()).or_default().push(number);
+        self.deadlines.insert((deadline(time_ns), number));
+        let lookup = Lookup {
+            asker,
+            unit: datagram.unit,
+            start_ns: time_ns,
+            last_ns: time_ns,
+            attempts: 1,
+            keys: vec![key],
+            socket: datagram.socket,
+            network_namespace: datagram.network_namespace,
+            local: datagram.local.clone(),
+            remote: datagram.remote.clone(),
+            lossy: false,
+            cut: None,
+        };
+        self.waiting.insert(number, lookup);
+    }
+
+    /// The look-up that this question is another attempt of.
+    fn tried_before(
+        &self,
+        asker: &Asker,
+        key: &MessageKey,
+        datagram: &Datagram<'_>,
+        time_ns: MonoNs,
+    ) -> Option<u64> {
+        let is_attempt = |number: &&u64| {
+            let Some(lookup) = self.waiting.get(number).filter(|known| known.cut.is_none()) else {
+                return false;
+            };
+            let same_id = lookup.keys.iter().any(|known| known.id == key.id);
+            match key.role {
+                Role::Client => {
+                    let waits_ns = time_ns.saturating_sub(lookup.last_ns);
+                    same_id || lookup.unit == datagram.unit && waits_ns >= RETRY_NS
+                }
+                Role::Server => {
+                    same_id && lookup.socket == key.socket && lookup.remote == datagram.remote
+                }
+            }
+        };
+        self.by_asker.get(asker)?.iter().rev().take(MAX_ALIKE).find(is_attempt).copied()
+    }
+
+    fn answered(&mut self, key: &MessageKey, datagram: &Datagram<'_>, response: Response) {
+        let may_be = |number: &&u64| {
+            self.waiting.get(number).is_some_and(|lookup| {
+                match (&lookup.remote, &datagram.remote) {
+                    (Some(asked), Some(answered)) => key.role == Role::Client || asked == answered,
+                    _ => true,
+                }
+            })
+        };
+        let numbers = self.by_message.get(key);
+        let Some(number) = numbers.and_then(|numbers| numbers.iter().find(may_be)).copied() else {
+            self.stats.unmatched += 1;
+            return;
+        };
+        if key.role == Role::Client && !response.addresses.is_empty() {
+            self.answers.push(Answer {
+                time_ns: datagram.exit_ns,
+                network_namespace: datagram.network_namespace,
+                question: Arc::clone(&key.question),
+                response: response.clone(),
+            });
+        }
+        let end_ns = datagram.exit_ns;
+        if response.truncated {
+            let Some(lookup) = self.waiting.get_mut(&number) else { return };
+            self.deadlines.remove(&(deadline(lookup.last_ns), number));
+            lookup.last_ns = end_ns;
+            self.deadlines.insert((deadline(end_ns), number));
+            lookup.cut = Some((end_ns, response));
+            lookup.remote = lookup.remote.take().or_else(|| datagram.remote.clone());
+            for key in std::mem::take(&mut lookup.keys) {
+                unlist(&mut self.by_message, &key, number);
+            }
+            return;
+        }
+        let Some(mut lookup) = self.remove(number) else { return };
+        if key.role == Role::Client || lookup.remote.is_none() {
+            // Where the answer came from; where several were asked, that is the one.
+            lookup.remote = datagram.remote.clone().or(lookup.remote);
+            lookup.local = datagram.local.clone();
+        }
+        let spoken = spoken(key, &lookup.local, lookup.remote.as_ref());
+        self.give_out(lookup, spoken, end_ns, Some(response), Flags::none());
+    }
+
+    /// A look-up over TCP: one whose answer was cut before is a part of it. Its answer is learned from
+    /// like any other.
+    pub fn over_tcp(&mut self, exchange: &mut Exchange, open: Option<&Open>) {
+        let Call::Dns(call) = &mut exchange.call else { return };
+        let address = |end: Option<&Address>| match end {
+            Some(Address::Inet { address, .. }) => Some(*address),
+            _ => None,
+        };
+        let remote = address(open.map(|open| &open.remote));
+        // Its class is not in the call; there is hardly another one than that of the Internet.
+        let question =
+            Question { name: call.name.clone(), kind: call.kind.clone(), class: INTERNET };
+        let asker = Asker {
+            role: exchange.role,
+            process: exchange.unit.process,
+            question: Arc::new(question),
+        };
+        let is_it = |number: &&u64| {
+            self.waiting.get(number).is_some_and(|lookup| {
+                let other = address(lookup.remote.as_ref());
+                lookup.cut.is_some() && (other == remote || other.is_none() || remote.is_none())
+            })
+        };
+        let numbers = self.by_asker.get(&asker);
+        let Some(number) = numbers.and_then(|numbers| numbers.iter().find(is_it)).copied() else {
+            return;
+        };
+        let Some(lookup) = self.remove(number) else { return };
+        exchange.start_ns = exchange.start_ns.min(lookup.start_ns);
+        call.attempts = call.attempts.saturating_add(lookup.attempts);
+        call.truncated = true;
+    }
+
+    /// So many datagrams were lost since the start. Nothing is said of what waited meanwhile.
+    pub fn lost(&mut self, total: u64) {
+        if total > self.lost {
+            self.waiting.values_mut().for_each(|lookup| lookup.lossy = true);
+        }
+        self.lost = total;
+    }
+
+    /// Gives up what has waited long enough. All that was there by `now` has to be taken in.
+    pub fn expire(&mut self, now: MonoNs) {
+        while let Some((deadline, number)) = self.deadlines.first().copied()
+            && deadline <= now
+        {
+            self.give_up(number, now);
+        }
+    }
+
+    /// Nothing more comes: what waits is given out as far as it is known.
+    pub fn finish(&mut self, now: MonoNs) {
+        self.expire(now);
+        while let Some((_, number)) = self.deadlines.first().copied() {
+            self.give_up(number, now);
+        }
+    }
+
+    /// The look-ups of the round before, and the answers of this one.
+    pub fn settle(&mut self) -> (Vec<Found>, Vec<Answer>) {
+        let settled = std::mem::replace(&mut self.settled, std::mem::take(&mut self.fresh));
+        let found = settled.into_iter().map(|(mut found, spoken)| {
+            let role = found.exchange.role;
+            found.other = spoken.and_then(|spoken| self.ends.other(&spoken, role));
+            found
+        });
+        (found.collect(), std::mem::take(&mut self.answers))
+    }
+
+    /// Gives out a look-up without a whole answer.
+    fn give_up(&mut self, number: u64, now: MonoNs) {
+        let Some(mut lookup) = self.remove(number) else { return };
+        let key = lookup.keys.first();
+        let spoken = key.and_then(|key| spoken(key, &lookup.local, lookup.remote.as_ref()));
+        if let Some((end_ns, response)) = lookup.cut.take() {
+            self.give_out(lookup, spoken, end_ns, Some(response), Flags::none());
+        } else if lookup.lossy {
+            let flags = Flags::LOSSY | Flags::NO_RESPONSE | Flags::DURATION_UNTRUSTED;
+            self.give_out(lookup, spoken, now, None, flags);
+        } else if now >= deadline(lookup.last_ns) {
+            let end_ns = lookup.last_ns.saturating_add(TIMEOUT_NS);
+            self.give_out(lookup, spoken, end_ns, None, Flags::none());
+        } else {
+            let flags = Flags::NO_RESPONSE | Flags::DURATION_UNTRUSTED;
+            self.give_out(lookup, spoken, now, None, flags);
+        }
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Lookup> {
+        let lookup = self.waiting.remove(&number)?;
+        self.deadlines.remove(&(deadline(lookup.last_ns), number));
+        unlist(&mut self.by_asker, &lookup.asker, number);
+        for key in &lookup.keys {
+            unlist(&mut self.by_message, key, number);
+        }
+        Some(lookup)
+    }
+
+    fn give_out(
+        &mut self,
+        lookup: Lookup,
+        spoken: Option<Spoken>,
+        end_ns: MonoNs,
+        response: Option<Response>,
+        flags: Flags,
+    ) {
+        let Lookup { asker, unit, local, network_namespace, .. } = lookup;
+        let open = lookup.remote.map(|remote| {
+            Arc::new(Open {
+                connection: ConnectionId(0),
+                time_ns: lookup.start_ns,
+                process: unit.process,
+                comm: String::new(),
+                from_start: true,
+                network_namespace,
+                local,
+                remote,
+            })
+        });
+        let call = DnsCall {
+            name: asker.question.name.clone(),
+            kind: asker.question.kind.clone(),
+            code: response.as_ref().map(|response| response.code),
+            answers: response.as_ref().map(|response| response.answers),
+            attempts: lookup.attempts,
+            transport: DnsTransport::Udp,
+            truncated: response.as_ref().is_some_and(|response| response.truncated),
+            timed_out: response.is_none() && !flags.has(Flags::NO_RESPONSE),
+        };
+        let exchange = Exchange {
+            role: asker.role,
+            start_ns: lookup.start_ns,
+            first_byte_ns: response.as_ref().map(|_| end_ns),
+            end_ns,
+            unit,
+            context: None,
+            flags,
+            call: Call::Dns(Box::new(call)),
+            undelivered: false,
+        };
+        self.fresh.push((Found { exchange, open, other: None }, spoken));
+    }
+}
+
+/// The class of nearly all questions.
+const INTERNET: u16 = 1;
+
+fn deadline(last_ns: MonoNs) -> MonoNs {
+    last_ns.saturating_add(TIMEOUT_NS + GRACE_NS)
+}
+
+fn unlist<K: std::hash::Hash + Eq>(lists: &mut HashMap<K, Vec<u64>>, key: &K, number: u64) {
+    if let Some(numbers) = lists.get_mut(key) {
+        numbers.retain(|known| *known != number);
+        if numbers.is_empty() {
+            lists.remove(key);
+        }
+    }
+}
+
+fn spoken(key: &MessageKey, local: &Address, remote: Option<&Address>) -> Option<Spoken> {
+    let end = match key.role {
+        Role::Client => local,
+        Role::Server => remote?,
+    };
+    let Address::Inet { port, .. } = end else { return None };
+    Some(Spoken { port: *port, id: key.id, question: Arc::clone(&key.question) })
+}
+
+#[cfg(test)]
+mod tests;
