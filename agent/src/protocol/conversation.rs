@@ -107,7 +107,7 @@ pub struct Dialect {
 }
 
 /// All of them.
-pub static DIALECTS: &[&Dialect] = &[];
+pub static DIALECTS: &[&Dialect] = &[&super::dns::tcp::DIALECT];
 
 /// Bytes that are enough for any [`Dialect::recognise`] to say yes or no.
 pub const ENOUGH: usize = 64;

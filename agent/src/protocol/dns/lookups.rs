@@ -27,7 +27,7 @@ use crate::span::dns::{DnsCall, DnsTransport};
 pub const TIMEOUT_NS: u64 = 5_000_000_000;
 
 /// How much later it is given up: resolver libraries ask again after five seconds, too.
-const GRACE_NS: u64 = 500_000_000;
+pub(super) const GRACE_NS: u64 = 500_000_000;
 
 /// A thread that asks the same again after so long, and has no answer yet, is trying again.
 const RETRY_NS: u64 = 1_000_000_000;

@@ -12,6 +12,7 @@
 pub mod ends;
 pub mod lookups;
 pub mod message;
+pub mod tcp;
 #[cfg(test)]
 pub(crate) mod testing;
 
