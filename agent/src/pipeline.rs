@@ -20,6 +20,7 @@ use crate::protocol::dns::lookups::{self, Lookups};
 use crate::protocol::{Advice, Call, Exchange, Problem};
 use crate::span::Span;
 use crate::span::assemble::{Assembler, Identified, Identify};
+use crate::span::names;
 use crate::span::route::{RouteStats, Routes};
 
 /// The stages between events and outputs.
@@ -117,6 +118,8 @@ pub struct Figures {
     pub refused_ends: u64,
     /// Look-ups over UDP.
     pub lookups: lookups::Stats,
+    /// Addresses and their names.
+    pub named: names::Stats,
     /// Routes by heuristic.
     pub routes: RouteStats,
     /// Spans that were counted and then given to nobody, to keep within the budget.
@@ -279,6 +282,7 @@ impl Pipeline {
             flows: *self.flows.stats(),
             connections: self.flows.len(),
             lookups: self.findings.lookups.stats(),
+            named: self.findings.assembler.name_stats(),
             refused_ends: self.findings.assembler.refused_ends(),
             routes: self.findings.assembler.route_stats(),
             spans_shed: self.spans_shed,

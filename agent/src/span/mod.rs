@@ -317,7 +317,7 @@ impl Span {
             Call::Http(call) => http::attributes(call, self, &mut each),
             Call::Grpc(call) => rpc::attributes(call, self, &mut each),
             Call::Database(call) => database::attributes(call, self, &mut each),
-            Call::Dns(call) => dns::attributes(call, &mut each),
+            Call::Dns(call) => dns::attributes(call, self, &mut each),
         }
     }
 
