@@ -16,6 +16,7 @@ pub mod nginx;
 pub mod otlp;
 pub mod process;
 pub mod prometheus;
+pub mod resolver;
 pub mod rows;
 pub mod site;
 pub mod span;
