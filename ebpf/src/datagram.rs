@@ -8,7 +8,10 @@
 //! RFC 1035, section 4.1.1, has the header: identification, flags, and the numbers of questions,
 //! answers, authorities and additional records, two bytes each.
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_ringbuf_reserve, bpf_ringbuf_submit};
+use aya_ebpf::{
+    bindings::BPF_RB_NO_WAKEUP,
+    helpers::generated::{bpf_probe_read_user, bpf_ringbuf_reserve, bpf_ringbuf_submit},
+};
 use vigie_common::{
     counter::Counter,
     record::{DATAGRAM_BYTES, Datagram, Direction, Kind, datagram_flags},
@@ -23,7 +26,7 @@ use crate::{
     params::offset,
     probes::environment,
     process, segment, socket,
-    word::clamp,
+    word::{clamp, zero},
     work::{Source, Work, vigie_pieces, vigie_single, work},
 };
 
@@ -75,23 +78,39 @@ pub extern "C" fn vigie_datagram(slot: u64, sent: u64) -> u64 {
         count(Counter::LostDns, 1);
         return 0;
     }
-    let sent = sent != 0;
-    let there_was_room = if work.source.entries != Source::BUFFER {
-        vigie_pieces(slot);
-        record::<PIECES, { 2 * PIECES }>(work, sent)
-    } else if work.total <= 128 {
-        record::<128, 128>(work, sent)
-    } else if work.total <= 512 {
-        record::<512, 512>(work, sent)
-    } else {
-        record::<DATAGRAM_BYTES, DATAGRAM_BYTES>(work, sent)
-    };
-    if there_was_room {
-        count(Counter::Records, 1);
-    } else {
+    vigie_describe(slot, sent);
+    vigie_describe_remote(slot);
+    let header = &work.datagram_header;
+    // Before the record: it is what the process is known by.
+    let urgent = process::introduce(header.tgid);
+    if urgent {
+        environment::emit(header.socket, &work.caller);
+    }
+    if vigie_record(slot, u64::from(urgent)) == 0 {
         count(Counter::LostDns, 1);
+    } else {
+        count(Counter::Records, 1);
     }
     0
+}
+
+/// Puts the record into the ring. Returns 1 when there was room.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_record(slot: u64, urgent: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
+    let urgent = urgent != 0;
+    let there_was_room = if work.source.entries != Source::BUFFER {
+        vigie_pieces(slot);
+        record::<PIECES, { 2 * PIECES }>(work, urgent)
+    } else if work.total <= 128 {
+        record::<128, 128>(work, urgent)
+    } else if work.total <= 512 {
+        record::<512, 512>(work, urgent)
+    } else {
+        record::<DATAGRAM_BYTES, DATAGRAM_BYTES>(work, urgent)
+    };
+    u64::from(there_was_room)
 }
 
 /// Bytes of a datagram from several buffers that are copied at most. The payload is twice as large, as
@@ -107,15 +126,8 @@ struct Sized<const N: usize> {
 
 /// Puts the record into the ring. Whether there was room.
 #[inline(always)]
-fn record<const N: usize, const PAYLOAD: usize>(work: &Work, sent: bool) -> bool {
-    let sock = work.sock;
-    let inode = socket::inode_of(sock).unwrap_or(0);
-    let ring = emit::ring_of(inode);
-    // Before the record: it is what the process is known by.
-    let urgent = process::introduce(work.caller.tgid);
-    if urgent {
-        environment::emit(inode, &work.caller);
-    }
+fn record<const N: usize, const PAYLOAD: usize>(work: &mut Work, urgent: bool) -> bool {
+    let ring = emit::ring_of(work.datagram_header.socket);
     // SAFETY: `ring_of` gives a ring.
     let record = unsafe { bpf_ringbuf_reserve(ring, size_of::<Sized<PAYLOAD>>() as u64, 0) };
     if record.is_null() {
@@ -136,16 +148,18 @@ fn record<const N: usize, const PAYLOAD: usize>(work: &Work, sent: bool) -> bool
     if copied < wanted {
         count(Counter::LostUserMemory, 1);
     }
+    work.datagram_header.head = copied;
     // SAFETY: the record is reserved and large enough.
-    unsafe { describe(&raw mut (*record).header, work, sent, inode, copied) };
+    unsafe {
+        let header = &raw mut (*record).header;
+        core::ptr::copy_nonoverlapping(&raw const work.datagram_header, header, 1);
+    }
     if urgent {
         emit::submit(ring, record.cast(), true);
     } else {
         // The reader looks by itself: nobody waits for a look-up's span.
         // SAFETY: `record` was reserved and is given up here.
-        unsafe {
-            bpf_ringbuf_submit(record.cast(), aya_ebpf::bindings::BPF_RB_NO_WAKEUP as u64);
-        }
+        unsafe { bpf_ringbuf_submit(record.cast(), BPF_RB_NO_WAKEUP as u64) };
     }
     true
 }
@@ -192,113 +206,114 @@ unsafe fn pieces<const N: usize>(payload: *mut u8, work: &Work, total: u32) -> u
     copied
 }
 
-/// Fills in everything but the payload.
-///
-/// # Safety
-/// `record` must be valid for writes.
-#[inline(always)]
-unsafe fn describe(record: *mut Datagram, work: &Work, sent: bool, inode: u64, copied: u32) {
+/// Fills in everything of the header but the other end. Each field is stored as soon as it is read, which
+/// leaves the verifier nothing to follow.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_describe(slot: u64, sent: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
     let sock = work.sock;
-    let direction = if sent { Direction::Sent } else { Direction::Received };
-    let family = read::<u16>(sock, offset!(sock_family)).unwrap_or(0);
-    let namespace = read::<u64>(sock, offset!(sock_net))
-        .and_then(|net| read::<u32>(net, offset!(net_ns_inum)))
-        .unwrap_or(0);
-    let local = if family == AF_INET {
-        [u64::from(read::<u32>(sock, offset!(sock_rcv_saddr)).unwrap_or(0)), 0]
+    let header = &mut work.datagram_header;
+    header.kind = Kind::Datagram as u32;
+    header.direction = if sent == 0 { Direction::Received } else { Direction::Sent } as u8;
+    header.flags = 0;
+    header.enter_ns = work.caller.enter_ns;
+    header.exit_ns = work.caller.exit_ns;
+    header.process_start_ns = work.caller.start_ns;
+    header.goroutine = zero();
+    header.tgid = work.caller.tgid;
+    header.tid = work.caller.tid;
+    header.length = work.total as u32;
+    header.reserved = [0; 3];
+    header.socket = socket::inode_of(sock).unwrap_or(0);
+    header.family = read::<u16>(sock, offset!(sock_family)).unwrap_or(0);
+    header.local_port = read::<u16>(sock, offset!(sock_num)).unwrap_or(0);
+    let net = read::<u64>(sock, offset!(sock_net)).unwrap_or(0);
+    header.network_namespace = read::<u32>(net, offset!(net_ns_inum)).unwrap_or(0);
+    let local = if header.family == AF_INET {
+        read::<u32>(sock, offset!(sock_rcv_saddr)).map(|address| [address.into(), 0])
     } else {
-        read(sock, offset!(sock_v6_rcv_saddr)).unwrap_or([0; 2])
+        read::<[u64; 2]>(sock, offset!(sock_v6_rcv_saddr))
     };
-    let remote = remote(work, family);
-    let flags = if remote.is_some() { datagram_flags::REMOTE_KNOWN } else { 0 };
-    let Remote { family: remote_family, port, address } =
-        remote.unwrap_or(Remote { family: 0, port: 0, address: [0; 2] });
-    // SAFETY: see above; every field is written.
-    unsafe {
-        (&raw mut (*record).kind).write(Kind::Datagram as u32);
-        (&raw mut (*record).direction).write(direction as u8);
-        (&raw mut (*record).flags).write(flags);
-        (&raw mut (*record).family).write(family);
-        (&raw mut (*record).socket).write(inode);
-        (&raw mut (*record).enter_ns).write(work.caller.enter_ns);
-        (&raw mut (*record).exit_ns).write(work.caller.exit_ns);
-        (&raw mut (*record).process_start_ns).write(work.caller.start_ns);
-        (&raw mut (*record).goroutine).write(0);
-        (&raw mut (*record).tgid).write(work.caller.tgid);
-        (&raw mut (*record).tid).write(work.caller.tid);
-        (&raw mut (*record).network_namespace).write(namespace);
-        (&raw mut (*record).length).write(work.total as u32);
-        (&raw mut (*record).head).write(copied);
-        (&raw mut (*record).remote_family).write(remote_family);
-        (&raw mut (*record).reserved).write([0; 3]);
-        (&raw mut (*record).local_port).write(read::<u16>(sock, offset!(sock_num)).unwrap_or(0));
-        (&raw mut (*record).remote_port).write(port);
-        (&raw mut (*record).local).cast::<[u64; 2]>().write_unaligned(local);
-        (&raw mut (*record).remote).cast::<[u64; 2]>().write_unaligned(address);
-        segment::comm(&raw mut (*record).comm);
+    put(&mut header.local, local.unwrap_or([0; 2]));
+    segment::comm(&raw mut header.comm);
+    0
+}
+
+/// Fills in the other end: as the call names it, else that which the socket is connected to.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_describe_remote(slot: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
+    let header = &mut work.datagram_header;
+    header.remote_family = 0;
+    header.remote_port = 0;
+    if !named(work) {
+        connected(work);
     }
+    0
 }
 
-#[derive(Clone, Copy)]
-struct Remote {
-    family: u16,
-    port: u16,
-    address: [u64; 2],
-}
-
-/// The other end: as the call names it, else that which the socket is connected to.
 #[inline(always)]
-fn remote(work: &Work, family: u16) -> Option<Remote> {
-    if let Some(named) = named(work) {
-        return Some(named);
-    }
+fn connected(work: &mut Work) {
     let sock = work.sock;
-    let port = u16::from_be(read::<u16>(sock, offset!(sock_dport))?);
-    if port == 0 {
-        return None;
+    let header = &mut work.datagram_header;
+    header.remote_port = u16::from_be(read::<u16>(sock, offset!(sock_dport)).unwrap_or(0));
+    if header.remote_port == 0 {
+        return;
     }
-    let address = if family == AF_INET {
-        [u64::from(read::<u32>(sock, offset!(sock_daddr))?), 0]
+    header.remote_family = header.family;
+    let remote = if header.family == AF_INET {
+        read::<u32>(sock, offset!(sock_daddr)).map(|address| [address.into(), 0])
     } else {
-        read(sock, offset!(sock_v6_daddr))?
+        read::<[u64; 2]>(sock, offset!(sock_v6_daddr))
     };
-    Some(Remote { family, port, address })
+    if let Some(remote) = remote {
+        put(&mut header.remote, remote);
+        header.flags = datagram_flags::REMOTE_KNOWN;
+    }
 }
 
-/// What the call says of the other end, if it does.
+/// Takes what the call says of the other end. Whether it does.
 #[inline(always)]
-fn named(work: &Work) -> Option<Remote> {
+fn named(work: &mut Work) -> bool {
     let in_kernel = work.name_from == name::KERNEL_MESSAGE;
     let address = match work.name_from {
         name::ADDRESS => work.name,
         name::USER_MESSAGE => {
             // Address, and its length in the low half of the second word.
-            let [address, length] = read_user::<[u64; 2]>(work.name)?;
-            if (length as u32) < 16 {
-                return None;
-            }
-            address
+            let [address, length] = read_user::<[u64; 2]>(work.name).unwrap_or([0; 2]);
+            if (length as u32) < 16 { 0 } else { address }
         }
-        name::KERNEL_MESSAGE => read::<u64>(work.name, offset!(message_name))?,
-        _ => return None,
+        name::KERNEL_MESSAGE => read::<u64>(work.name, offset!(message_name)).unwrap_or(0),
+        _ => 0,
     };
     if address == 0 {
-        return None;
+        return false;
     }
     // Family, port and IPv4 address are the first eight bytes of a `struct sockaddr`.
-    let start = if in_kernel { read::<u64>(address, 0)? } else { read_user::<u64>(address)? };
-    let family = start as u16;
-    let port = u16::from_be((start >> 16) as u16);
-    if family == AF_INET {
-        return Some(Remote { family, port, address: [start >> 32, 0] });
-    }
-    if family != AF_INET6 {
-        return None;
-    }
-    let address = if in_kernel {
-        read::<[u64; 2]>(address, 8)?
+    let start = if in_kernel { read::<u64>(address, 0) } else { read_user::<u64>(address) };
+    let Some(start) = start else { return false };
+    let header = &mut work.datagram_header;
+    header.remote_family = start as u16;
+    header.remote_port = u16::from_be((start >> 16) as u16);
+    let remote = if start as u16 == AF_INET {
+        Some([start >> 32, 0])
+    } else if start as u16 != AF_INET6 {
+        None
+    } else if in_kernel {
+        read::<[u64; 2]>(address, 8)
     } else {
-        read_user::<[u64; 2]>(address.wrapping_add(8))?
+        read_user::<[u64; 2]>(address.wrapping_add(8))
     };
-    Some(Remote { family, port, address })
+    let Some(remote) = remote else { return false };
+    put(&mut header.remote, remote);
+    header.flags = datagram_flags::REMOTE_KNOWN;
+    true
+}
+
+#[inline(always)]
+fn put(into: &mut [u8; 16], address: [u64; 2]) {
+    // SAFETY: both have 16 bytes.
+    unsafe { core::ptr::from_mut(into).cast::<[u64; 2]>().write_unaligned(address) };
 }

@@ -3,7 +3,10 @@
 //! There are a few states per CPU, as a thread may be preempted in the middle of a program. Who
 //! handles a call [`take`]s one.
 
-use vigie_common::{counter::Counter, record::Data};
+use vigie_common::{
+    counter::Counter,
+    record::{Data, Datagram},
+};
 
 use crate::{
     connection::Connection,
@@ -83,6 +86,8 @@ pub(crate) struct Work {
     pub(crate) name_from: u64,
     /// [`crate::segment::DATAGRAM`] when the call was found to be of a UDP socket, else 0.
     pub(crate) datagram: u64,
+    /// What its record begins with.
+    pub(crate) datagram_header: Datagram,
     pub(crate) total: u64,
     /// Sequence number up to which the receiver took bytes, where the hook told it with
     /// [`Work::HAS_SEQUENCE`], else 0.

@@ -172,7 +172,7 @@ const UNIX_RETURN: Option<&str> = Some("unix_stream_recvmsg");
 const NO_UDP: Option<&str> = Some("none: look-ups over UDP are not seen");
 const LENGTHS: Option<&str> = Some("sequence numbers");
 
-static FENTRY: [Probe; 12] = [
+static FENTRY: [Probe; 13] = [
     probe(Hook::Fentry, "unix_release", "fentry_unix_release", Need::Optional, Some("age")),
     probe(
         Hook::Fentry,
@@ -193,13 +193,21 @@ static FENTRY: [Probe; 12] = [
     // Last: who enters a receive from here on is seen to return.
     probe(
         Hook::Fentry,
+        "skb_consume_udp",
+        "fentry_skb_consume_udp",
+        Need::WhileBlocked,
+        NOT_AT_START,
+    ),
+    probe(
+        Hook::Fentry,
         "tcp_cleanup_rbuf",
         "fentry_tcp_cleanup_rbuf",
         Need::WhileBlocked,
-        Some("none: what threads wait for at start is not seen"),
+        NOT_AT_START,
     ),
 ];
 
+const NOT_AT_START: Option<&str> = Some("none: what threads wait for at start is not seen");
 const RETURN: Option<&str> = Some("time of return");
 
 /// Returns before entries: a call whose entry was seen is taken out when it returns.

@@ -1,7 +1,7 @@
 //! The syscall backend.
 //!
 //! - Hooks: BTF raw tracepoints `sys_enter` and `sys_exit`, one program each.
-//! - Records: `Data`, and `Open` before the first of a connection; `Close` for unix sockets.
+//! - Records: `Data`, and `Open` before the first of a connection; `Datagram`; `Close` for unix sockets.
 //! - Kernel: 5.5 for BTF raw tracepoints.
 //! - Fallback: none; it is itself the fallback of the socket backend.
 //! - Cost: a look at its number in each program for every call; for those that move bytes of a process

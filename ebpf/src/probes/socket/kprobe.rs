@@ -3,7 +3,7 @@
 //! - Hooks: as with `fentry` (see [`super::function`]), `tcp_cleanup_rbuf`, `release_sock` and
 //!   `unix_stream_read_actor`; for datagrams the returns of `udp_sendmsg` and `udpv6_sendmsg`, and
 //!   `skb_consume_udp`.
-//! - Records: `Data`, `Open`; `Close` for unix sockets.
+//! - Records: `Data`, `Open`, `Datagram`; `Close` for unix sockets.
 //! - Kernel: any with CONFIG_KPROBES; stock ones with BTF from 5.10.
 //! - Fallback: the tracepoints, else the system calls.
 //! - Cost: a trap or ftrace call per hook, and a table entry for the time of the call.
@@ -151,7 +151,10 @@ pub fn kprobe_skb_consume_udp(ctx: ProbeContext) -> u32 {
     let copied = i64::from(argument(&ctx, 2) as i32);
     // SAFETY: no arguments.
     let thread = unsafe { bpf_get_current_pid_tgid() };
-    let Some(call) = IN_FLIGHT.get_ptr_mut(thread) else { return 0 };
+    let Some(call) = IN_FLIGHT.get_ptr_mut(thread) else {
+        blocked::woken(argument(&ctx, 0), copied);
+        return 0;
+    };
     // SAFETY: the entry is this thread's own.
     let call = unsafe { &mut *call };
     if call.sock == argument(&ctx, 0) && call.kind == 0 && copied > 0 && is_of(call, copied) {

@@ -2,7 +2,7 @@
 //!
 //! - Hooks: `sock_send_length` and `sock_recv_length`, which every send and receive passes at its
 //!   end; `tcp_rcv_space_adjust` for splice.
-//! - Records: `Data`, `Open`.
+//! - Records: `Data`, `Open`, `Datagram`.
 //! - Kernel: 6.3.
 //! - Fallback: the system calls.
 //! - Cost: nothing in other system calls; a send or receive of a process that is not watched costs
