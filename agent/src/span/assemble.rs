@@ -13,7 +13,7 @@ use super::route::{RouteStats, Routes};
 use super::{Endpoint, Flags, Process, Service, Span, SpanId, TraceId};
 use crate::discover::host::Clock;
 use crate::event::{Address, ConnectionId, MonoNs, Open, ProcessKey};
-use crate::protocol::dns::lookups::{Answer, Found};
+use crate::protocol::dns::lookup::{Answer, Found};
 use crate::protocol::{Call, Exchange, Role};
 
 /// Tells who a process is.

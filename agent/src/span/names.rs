@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::event::{Address, MonoNs, Open};
-use crate::protocol::dns::lookups::Answer;
+use crate::protocol::dns::lookup::Answer;
 
 /// Addresses whose names are kept.
 pub const MAX_NAMES: usize = 8192;

@@ -17,17 +17,11 @@ use std::sync::Arc;
 
 use super::ends::{Ends, Spoken};
 use super::is_apart;
+use super::lookup::{Answer, Asker, Found, Lookup, MessageKey, TIMEOUT_NS, deadline};
 use super::message::{Message, Question, Response};
-use crate::event::{Address, ConnectionId, Datagram, Direction, MonoNs, Open, ProcessKey, Unit};
+use crate::event::{Address, Datagram, Direction, MonoNs, Open};
 use crate::protocol::{Call, Exchange, Role};
 use crate::span::Flags;
-use crate::span::dns::{DnsCall, DnsTransport};
-
-/// How long a question waits for its answer.
-pub const TIMEOUT_NS: u64 = 5_000_000_000;
-
-/// How much later it is given up: resolver libraries ask again after five seconds, too.
-pub(super) const GRACE_NS: u64 = 500_000_000;
 
 /// A thread that asks the same again after so long, and has no answer yet, is trying again.
 const RETRY_NS: u64 = 1_000_000_000;
@@ -40,66 +34,6 @@ const MAX_ALIKE: usize = 64;
 
 /// Look-ups that wait, unless configured.
 pub const MAX_WAITING: usize = 8192;
-
-/// What a datagram has in common with its answer.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct MessageKey {
-    role: Role,
-    socket: u64,
-    id: u16,
-    question: Arc<Question>,
-}
-
-/// Who asks, or is asked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Asker {
-    role: Role,
-    process: ProcessKey,
-    question: Arc<Question>,
-}
-
-#[derive(Debug)]
-struct Lookup {
-    asker: Asker,
-    unit: Unit,
-    start_ns: MonoNs,
-    /// Of the last attempt.
-    last_ns: MonoNs,
-    attempts: u32,
-    keys: Vec<MessageKey>,
-    socket: u64,
-    network_namespace: u32,
-    local: Address,
-    remote: Option<Address>,
-    /// Datagrams were lost while it waited.
-    lossy: bool,
-    /// A cut answer, and when it came.
-    cut: Option<(MonoNs, Response)>,
-}
-
-/// A look-up that is over.
-#[derive(Debug)]
-pub struct Found {
-    /// What was asked and answered.
-    pub exchange: Exchange,
-    /// Its ends; `None` where the other one was never told.
-    pub open: Option<Arc<Open>>,
-    /// The process at the other end, where it is on this node.
-    pub other: Option<ProcessKey>,
-}
-
-/// An answer that names addresses, as a client got it.
-#[derive(Debug)]
-pub struct Answer {
-    /// When.
-    pub time_ns: MonoNs,
-    /// Where the addresses mean something.
-    pub network_namespace: u32,
-    /// What was asked for.
-    pub question: Arc<Question>,
-    /// The answer.
-    pub response: Response,
-}
 
 /// What happened, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -315,7 +249,7 @@ impl Lookups {
             lookup.local = datagram.local.clone();
         }
         let spoken = spoken(key, &lookup.local, lookup.remote.as_ref());
-        self.give_out(lookup, spoken, end_ns, Some(response), Flags::none());
+        self.give_out(lookup, spoken, end_ns, Some(&response), Flags::none());
     }
 
     /// A look-up over TCP: one whose answer was cut before is a part of it. Its answer is learned from
@@ -393,7 +327,7 @@ impl Lookups {
         let key = lookup.keys.first();
         let spoken = key.and_then(|key| spoken(key, &lookup.local, lookup.remote.as_ref()));
         if let Some((end_ns, response)) = lookup.cut.take() {
-            self.give_out(lookup, spoken, end_ns, Some(response), Flags::none());
+            self.give_out(lookup, spoken, end_ns, Some(&response), Flags::none());
         } else if lookup.lossy {
             let flags = Flags::LOSSY | Flags::NO_RESPONSE | Flags::DURATION_UNTRUSTED;
             self.give_out(lookup, spoken, now, None, flags);
@@ -421,53 +355,15 @@ impl Lookups {
         lookup: Lookup,
         spoken: Option<Spoken>,
         end_ns: MonoNs,
-        response: Option<Response>,
+        response: Option<&Response>,
         flags: Flags,
     ) {
-        let Lookup { asker, unit, local, network_namespace, .. } = lookup;
-        let open = lookup.remote.map(|remote| {
-            Arc::new(Open {
-                connection: ConnectionId(0),
-                time_ns: lookup.start_ns,
-                process: unit.process,
-                comm: String::new(),
-                from_start: true,
-                network_namespace,
-                local,
-                remote,
-            })
-        });
-        let call = DnsCall {
-            name: asker.question.name.clone(),
-            kind: asker.question.kind.clone(),
-            code: response.as_ref().map(|response| response.code),
-            answers: response.as_ref().map(|response| response.answers),
-            attempts: lookup.attempts,
-            transport: DnsTransport::Udp,
-            truncated: response.as_ref().is_some_and(|response| response.truncated),
-            timed_out: response.is_none() && !flags.has(Flags::NO_RESPONSE),
-        };
-        let exchange = Exchange {
-            role: asker.role,
-            start_ns: lookup.start_ns,
-            first_byte_ns: response.as_ref().map(|_| end_ns),
-            end_ns,
-            unit,
-            context: None,
-            flags,
-            call: Call::Dns(Box::new(call)),
-            undelivered: false,
-        };
-        self.fresh.push((Found { exchange, open, other: None }, spoken));
+        self.fresh.push((lookup.into_found(end_ns, response, flags), spoken));
     }
 }
 
 /// The class of nearly all questions.
 const INTERNET: u16 = 1;
-
-fn deadline(last_ns: MonoNs) -> MonoNs {
-    last_ns.saturating_add(TIMEOUT_NS + GRACE_NS)
-}
 
 fn unlist<K: std::hash::Hash + Eq>(lists: &mut HashMap<K, Vec<u64>>, key: &K, number: u64) {
     if let Some(numbers) = lists.get_mut(key) {

@@ -1,7 +1,8 @@
 //! Look-ups of names: questions joined with their answers (RFC 1035, RFC 7766 for TCP).
 //!
 //! - [`message`]: one message
-//! - [`lookups`]: datagrams in, look-ups out; retries, time-outs, and what was asked again over TCP
+//! - [`lookup`]: one look-up over UDP; [`lookups`]: datagrams in, look-ups out; retries, time-outs, and
+//!   what was asked again over TCP
 //! - [`ends`]: which two processes of this node spoke with each other
 //! - [`tcp`]: messages on a connection
 //!
@@ -10,6 +11,7 @@
 //! port ([`is_apart`]).
 
 pub mod ends;
+pub mod lookup;
 pub mod lookups;
 pub mod message;
 pub mod tcp;
@@ -18,7 +20,7 @@ pub(crate) mod testing;
 
 use crate::event::{Address, Datagram};
 
-/// Ports of protocols with the messages of DNS that are no look-ups at a resolver: NetBIOS names,
+/// Ports of protocols with the messages of DNS that are no look-ups at a resolver: `NetBIOS` names,
 /// multicast DNS (RFC 6762), LLMNR (RFC 4795). They ask whoever listens, so no answer in time is their
 /// usual case.
 const APART: [u16; 3] = [137, 5353, 5355];

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::lookups::{GRACE_NS, TIMEOUT_NS};
+use super::lookup::{TIMEOUT_NS, deadline};
 use super::message::{Message, Question, Response};
 use crate::event::{Direction, MonoNs};
 use crate::protocol::conversation::{Conversation, Dialect, ENOUGH, Opening, Recognition};
@@ -190,7 +190,7 @@ impl Tcp {
         if self.waiting.len() >= self.limits.in_flight {
             sink.problem(Problem::TooManyInFlight);
             let why = Flags::NO_RESPONSE;
-            sink.exchange(asked.into_unseen(why, at.exit_ns, |item| call(item, None, false)));
+            sink.exchange(asked.into_unseen(why, at.exit_ns, |item| call(&item, None, false)));
             return;
         }
         self.waiting.push_back(asked);
@@ -209,14 +209,14 @@ impl Tcp {
         let Some(mut asked) = self.waiting.remove(index) else { return };
         asked.answered(began);
         asked.answered(ended);
-        sink.exchange(asked.into_exchange(|item| call(item, Some(response), false)));
+        sink.exchange(asked.into_exchange(|item| call(&item, Some(response), false)));
     }
 
     /// Answers may have gone by unseen, or none will come: all that wait are given out.
     fn give_up(&mut self, why: Flags, time_ns: MonoNs, sink: &mut dyn Sink) {
         for asked in self.waiting.drain(..) {
             let why = if asked.item.lossy { why | Flags::LOSSY } else { why };
-            sink.exchange(asked.into_unseen(why, time_ns, |item| call(item, None, false)));
+            sink.exchange(asked.into_unseen(why, time_ns, |item| call(&item, None, false)));
         }
     }
 }
@@ -275,16 +275,16 @@ impl Conversation for Tcp {
         }
         // The oldest comes first.
         while let Some(Item { start_ns, lossy, .. }) = self.waiting.front().map(|asked| &asked.item)
-            && start_ns.saturating_add(TIMEOUT_NS + GRACE_NS) <= now
+            && deadline(*start_ns) <= now
         {
             let (end_ns, lossy) = (start_ns.saturating_add(TIMEOUT_NS), *lossy);
             let Some(mut asked) = self.waiting.pop_front() else { return };
             if lossy {
                 let why = Flags::LOSSY | Flags::NO_RESPONSE;
-                sink.exchange(asked.into_unseen(why, end_ns, |item| call(item, None, false)));
+                sink.exchange(asked.into_unseen(why, end_ns, |item| call(&item, None, false)));
             } else {
                 asked.ended(end_ns);
-                sink.exchange(asked.into_exchange(|item| call(item, None, true)));
+                sink.exchange(asked.into_exchange(|item| call(&item, None, true)));
             }
         }
     }
@@ -321,7 +321,7 @@ impl Conversation for Tcp {
     }
 }
 
-fn call(item: Item, response: Option<&Response>, timed_out: bool) -> Call {
+fn call(item: &Item, response: Option<&Response>, timed_out: bool) -> Call {
     Call::Dns(Box::new(DnsCall {
         name: item.question.name.clone(),
         kind: item.question.kind.clone(),

@@ -2,6 +2,8 @@ use std::borrow::Cow;
 
 use super::super::testing::{answer, ask, cut};
 use super::*;
+use crate::event::{ProcessKey, Unit};
+use crate::span::dns::{DnsCall, DnsTransport};
 
 const SECOND: u64 = 1_000_000_000;
 const CLIENT: u16 = 40_000;

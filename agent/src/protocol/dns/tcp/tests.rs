@@ -154,7 +154,9 @@ fn hostile_bytes() {
         for _ in 0..50 {
             let id = u16::try_from(random.below(20)).unwrap();
             let mut bytes = match random.below(4) {
-                0 => (0..random.below(2000)).map(|_| random.below(256) as u8).collect(),
+                0 => (0..random.below(2000))
+                    .map(|_| u8::try_from(random.below(256)).unwrap())
+                    .collect(),
                 1 => framed(&ask(id, "host.example.org", "A")),
                 2 => framed(&answer(id, "host.example.org", "A", 0, &["10.0.0.1"; 20])),
                 _ => [framed(&ask(id, "a.b", "A")), framed(&ask(id, "c.d", "A"))].concat(),
