@@ -42,8 +42,8 @@ pub(crate) mod name {
     pub(crate) const KERNEL_MESSAGE: u64 = 3;
 }
 
-/// Shortest message: the header, and a question for the root.
-const SHORTEST: u64 = 12 + 5;
+/// Shortest message: a header, which a refusal may be without anything else.
+const SHORTEST: u64 = 12;
 
 /// Whether the first eight bytes of a datagram may be those of a question or of its answer: an ordinary
 /// query (opcode 0) with one question, without what only the other kind has.
@@ -51,9 +51,13 @@ const SHORTEST: u64 = 12 + 5;
 fn may_be_dns(bytes: u64) -> bool {
     let bytes = bytes.to_le_bytes();
     let (high, low) = (bytes[2], bytes[3]);
-    // Opcode; the bit that has to be zero; one question.
-    if high & 0x78 != 0 || low & 0x40 != 0 || bytes[4] != 0 || bytes[5] != 1 {
+    // Opcode; the bit that has to be zero; at most one question.
+    if high & 0x78 != 0 || low & 0x40 != 0 || bytes[4] != 0 || bytes[5] > 1 {
         return false;
+    }
+    if bytes[5] == 0 {
+        // A refusal that does not repeat the question: a response code and no answers.
+        return high & 0x80 != 0 && low & 0x0f != 0 && bytes[6] == 0 && bytes[7] == 0;
     }
     // A question is neither authoritative nor truncated, has no response code and no answers.
     high & 0x80 != 0 || high & 0x06 == 0 && low & 0x8f == 0 && bytes[6] == 0 && bytes[7] == 0

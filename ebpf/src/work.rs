@@ -113,6 +113,8 @@ pub(crate) struct Work {
     pub(crate) vector: [u64; 2],
     /// Bases and lengths of the first iovec entries.
     pub(crate) pieces: [[u64; 2]; emit::GATHERED_ENTRIES as usize],
+    /// Where a few bytes of user memory are read to.
+    pub(crate) few: u64,
     /// First bytes of the call, and how many they are.
     pub(crate) first: u64,
     pub(crate) first_length: u32,

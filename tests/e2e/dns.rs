@@ -212,7 +212,9 @@ fn resolver_libraries() -> Result<()> {
     for (pid, command, seen) in wanted {
         let wanted: Tally = seen.iter().copied().collect();
         wanted.compare(&command, &tally(&spans, Kind::Client, pid, lookup))?;
-        seen.iter().for_each(|(what, count)| all.add(*what, *count));
+        for (what, count) in seen {
+            all.add(*what, *count);
+        }
     }
     all.compare("resolver", &tally(&spans, Kind::Server, resolver.pid(), lookup))?;
     let big = spans.iter().filter(|span| span.name == "A big.test");

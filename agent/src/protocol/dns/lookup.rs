@@ -14,13 +14,12 @@ pub const TIMEOUT_NS: u64 = 5_000_000_000;
 /// How much later it is given up: resolver libraries ask again after five seconds, too.
 pub(super) const GRACE_NS: u64 = 500_000_000;
 
-/// What a datagram has in common with its answer.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// What a datagram has in common with its answer, beside the question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct MessageKey {
     pub(super) role: Role,
     pub(super) socket: u64,
     pub(super) id: u16,
-    pub(super) question: Arc<Question>,
 }
 
 /// Who asks, or is asked.
@@ -41,7 +40,6 @@ pub(super) struct Lookup {
     pub(super) last_ns: MonoNs,
     pub(super) attempts: u32,
     pub(super) keys: Vec<MessageKey>,
-    pub(super) socket: u64,
     pub(super) network_namespace: u32,
     pub(super) local: Address,
     pub(super) remote: Option<Address>,

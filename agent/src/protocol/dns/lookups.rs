@@ -3,8 +3,9 @@
 //! A question waits for the answer with the same identification and question on the same socket. What
 //! is asked again in the meantime is another attempt of the same look-up:
 //!
-//! - by a client, the same question with the same identification from any socket of the process (most
-//!   resolver libraries), or with another one by the same thread after [`RETRY_NS`] (Go);
+//! - by a client, the same question with the same identification, from the same socket or by the same
+//!   thread from another one (most resolver libraries), or with another identification by the same thread
+//!   after [`RETRY_NS`] (Go);
 //! - for a server, the same question with the same identification of the same peer.
 //!
 //! An answer that was cut waits for the same question over TCP, and both are one look-up. A question
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use super::ends::{Ends, Spoken};
 use super::is_apart;
 use super::lookup::{Answer, Asker, Found, Lookup, MessageKey, TIMEOUT_NS, deadline};
-use super::message::{Message, Question, Response};
+use super::message::{Content, Message, Question, Response};
 use crate::event::{Address, Datagram, Direction, MonoNs, Open};
 use crate::protocol::{Call, Exchange, Role};
 use crate::span::Flags;
@@ -114,33 +115,35 @@ impl Lookups {
             return;
         };
         self.stats.messages += 1;
-        let asks = message.response.is_none();
+        let asks = matches!(message.content, Content::Question(_));
         let role = match (datagram.direction, asks) {
             (Direction::Sent, true) | (Direction::Received, false) => Role::Client,
             (Direction::Received, true) | (Direction::Sent, false) => Role::Server,
         };
-        let Message { id, question, response } = message;
-        let key = MessageKey { role, socket: datagram.socket, id, question };
-        if let Some(spoken) = spoken(&key, &datagram.local, datagram.remote.as_ref()) {
-            self.ends.seen(&spoken, role, datagram.unit.process, datagram.exit_ns);
-        }
-        match response {
-            None => self.asked(key, datagram),
-            Some(response) => self.answered(&key, datagram, response),
+        let key = MessageKey { role, socket: datagram.socket, id: message.id };
+        match message.content {
+            Content::Question(question) => self.asked(key, question, datagram),
+            Content::Answer(question, response) => {
+                self.answered(key, question.as_ref(), datagram, response);
+            }
         }
     }
 
-    fn asked(&mut self, key: MessageKey, datagram: &Datagram<'_>) {
+    /// Notes who has this part in a look-up.
+    fn note_end(&mut self, key: MessageKey, question: &Arc<Question>, datagram: &Datagram<'_>) {
+        if let Some(spoken) = spoken(key, question, &datagram.local, datagram.remote.as_ref()) {
+            self.ends.seen(&spoken, key.role, datagram.unit.process, datagram.exit_ns);
+        }
+    }
+
+    fn asked(&mut self, key: MessageKey, question: Arc<Question>, datagram: &Datagram<'_>) {
+        self.note_end(key, &question, datagram);
         let time_ns = match key.role {
             Role::Client if datagram.enter_ns > 0 => datagram.enter_ns,
             _ => datagram.exit_ns,
         };
-        let asker = Asker {
-            role: key.role,
-            process: datagram.unit.process,
-            question: Arc::clone(&key.question),
-        };
-        if let Some(number) = self.tried_before(&asker, &key, datagram, time_ns)
+        let asker = Asker { role: key.role, process: datagram.unit.process, question };
+        if let Some(number) = self.tried_before(&asker, key, datagram, time_ns)
             && let Some(lookup) = self.waiting.get_mut(&number)
         {
             lookup.attempts += 1;
@@ -148,7 +151,7 @@ impl Lookups {
             lookup.last_ns = lookup.last_ns.max(time_ns);
             self.deadlines.insert((deadline(lookup.last_ns), number));
             if lookup.keys.len() < MAX_KEYS && !lookup.keys.contains(&key) {
-                lookup.keys.push(key.clone());
+                lookup.keys.push(key);
                 self.by_message.entry(key).or_default().push(number);
             }
             return;
@@ -162,7 +165,7 @@ impl Lookups {
         let number = self.next;
         self.next += 1;
         self.by_asker.entry(asker.clone()).or_default().push(number);
-        self.by_message.entry(key.clone()).or_default().push(number);
+        self.by_message.entry(key).or_default().push(number);
         self.deadlines.insert((deadline(time_ns), number));
         let lookup = Lookup {
             asker,
@@ -171,7 +174,6 @@ impl Lookups {
             last_ns: time_ns,
             attempts: 1,
             keys: vec![key],
-            socket: datagram.socket,
             network_namespace: datagram.network_namespace,
             local: datagram.local.clone(),
             remote: datagram.remote.clone(),
@@ -185,7 +187,7 @@ impl Lookups {
     fn tried_before(
         &self,
         asker: &Asker,
-        key: &MessageKey,
+        key: MessageKey,
         datagram: &Datagram<'_>,
         time_ns: MonoNs,
     ) -> Option<u64> {
@@ -193,39 +195,48 @@ impl Lookups {
             let Some(lookup) = self.waiting.get(number).filter(|known| known.cut.is_none()) else {
                 return false;
             };
-            let same_id = lookup.keys.iter().any(|known| known.id == key.id);
-            match key.role {
-                Role::Client => {
-                    let waits_ns = time_ns.saturating_sub(lookup.last_ns);
-                    same_id || lookup.unit == datagram.unit && waits_ns >= RETRY_NS
-                }
-                Role::Server => {
-                    same_id && lookup.socket == key.socket && lookup.remote == datagram.remote
-                }
+            if lookup.keys.contains(&key) {
+                return key.role == Role::Client || lookup.remote == datagram.remote;
             }
+            let same_id = lookup.keys.iter().any(|known| known.id == key.id);
+            let waits_ns = time_ns.saturating_sub(lookup.last_ns);
+            key.role == Role::Client
+                && lookup.unit == datagram.unit
+                && (same_id || waits_ns >= RETRY_NS)
         };
         self.by_asker.get(asker)?.iter().rev().take(MAX_ALIKE).find(is_attempt).copied()
     }
 
-    fn answered(&mut self, key: &MessageKey, datagram: &Datagram<'_>, response: Response) {
+    fn answered(
+        &mut self,
+        key: MessageKey,
+        question: Option<&Arc<Question>>,
+        datagram: &Datagram<'_>,
+        response: Response,
+    ) {
         let may_be = |number: &&u64| {
-            self.waiting.get(number).is_some_and(|lookup| {
-                match (&lookup.remote, &datagram.remote) {
-                    (Some(asked), Some(answered)) => key.role == Role::Client || asked == answered,
-                    _ => true,
-                }
-            })
+            let Some(lookup) = self.waiting.get(number) else { return false };
+            let same_end = match (&lookup.remote, &datagram.remote) {
+                (Some(asked), Some(answered)) => key.role == Role::Client || asked == answered,
+                _ => true,
+            };
+            same_end && question.is_none_or(|question| lookup.asker.question == *question)
         };
-        let numbers = self.by_message.get(key);
+        let numbers = self.by_message.get(&key);
         let Some(number) = numbers.and_then(|numbers| numbers.iter().find(may_be)).copied() else {
             self.stats.unmatched += 1;
             return;
         };
+        let Some(question) = self.waiting.get(&number).map(|it| Arc::clone(&it.asker.question))
+        else {
+            return;
+        };
+        self.note_end(key, &question, datagram);
         if key.role == Role::Client && !response.addresses.is_empty() {
             self.answers.push(Answer {
                 time_ns: datagram.exit_ns,
                 network_namespace: datagram.network_namespace,
-                question: Arc::clone(&key.question),
+                question: Arc::clone(&question),
                 response: response.clone(),
             });
         }
@@ -248,7 +259,7 @@ impl Lookups {
             lookup.remote = datagram.remote.clone().or(lookup.remote);
             lookup.local = datagram.local.clone();
         }
-        let spoken = spoken(key, &lookup.local, lookup.remote.as_ref());
+        let spoken = spoken(key, &question, &lookup.local, lookup.remote.as_ref());
         self.give_out(lookup, spoken, end_ns, Some(&response), Flags::none());
     }
 
@@ -324,8 +335,9 @@ impl Lookups {
     /// Gives out a look-up without a whole answer.
     fn give_up(&mut self, number: u64, now: MonoNs) {
         let Some(mut lookup) = self.remove(number) else { return };
-        let key = lookup.keys.first();
-        let spoken = key.and_then(|key| spoken(key, &lookup.local, lookup.remote.as_ref()));
+        let (key, question) = (lookup.keys.first(), &lookup.asker.question);
+        let remote = lookup.remote.as_ref();
+        let spoken = key.and_then(|key| spoken(*key, question, &lookup.local, remote));
         if let Some((end_ns, response)) = lookup.cut.take() {
             self.give_out(lookup, spoken, end_ns, Some(&response), Flags::none());
         } else if lookup.lossy {
@@ -374,13 +386,18 @@ fn unlist<K: std::hash::Hash + Eq>(lists: &mut HashMap<K, Vec<u64>>, key: &K, nu
     }
 }
 
-fn spoken(key: &MessageKey, local: &Address, remote: Option<&Address>) -> Option<Spoken> {
+fn spoken(
+    key: MessageKey,
+    question: &Arc<Question>,
+    local: &Address,
+    remote: Option<&Address>,
+) -> Option<Spoken> {
     let end = match key.role {
         Role::Client => local,
         Role::Server => remote?,
     };
     let Address::Inet { port, .. } = end else { return None };
-    Some(Spoken { port: *port, id: key.id, question: Arc::clone(&key.question) })
+    Some(Spoken { port: *port, id: key.id, question: Arc::clone(question) })
 }
 
 #[cfg(test)]

@@ -40,10 +40,17 @@ pub struct Response {
 pub struct Message {
     /// Identification, chosen by who asks.
     pub id: u16,
-    /// Its question.
-    pub question: Arc<Question>,
-    /// What else is in it; `None` in a question.
-    pub response: Option<Response>,
+    /// What is in it.
+    pub content: Content,
+}
+
+/// What a message is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A question.
+    Question(Arc<Question>),
+    /// An answer, with the question that it repeats. Some servers leave it out where they refuse.
+    Answer(Option<Arc<Question>>, Response),
 }
 
 /// Addresses that are taken out of one answer at most.
@@ -58,13 +65,22 @@ impl Message {
     pub fn parse(bytes: &[u8], is_whole: bool) -> Option<Self> {
         let mut decoder = BinDecoder::new(bytes);
         let header = Header::read(&mut decoder).ok()?;
-        if header.op_code != OpCode::Query || header.counts.queries != 1 {
+        if header.op_code != OpCode::Query || header.counts.queries > 1 {
             return None;
         }
-        let query = Query::read(&mut decoder).ok()?;
-        let question = Arc::new(question(&query)?);
-        let response = match header.message_type {
-            MessageType::Response => Some(response(&header, decoder)),
+        let question = if header.counts.queries == 1 {
+            Some(Arc::new(question(&Query::read(&mut decoder).ok()?)?))
+        } else {
+            None
+        };
+        let content = match header.message_type {
+            MessageType::Response => {
+                let response = response(&header, decoder);
+                if question.is_none() && (response.code == "NOERROR" || response.answers > 0) {
+                    return None;
+                }
+                Content::Answer(question, response)
+            }
             MessageType::Query => {
                 let extra = header.counts.authorities.checked_add(header.counts.additionals)?;
                 if header.counts.answers > 0 || extra > MAX_EXTRA || !is_whole {
@@ -76,10 +92,10 @@ impl Message {
                 if !decoder.is_empty() {
                     return None;
                 }
-                None
+                Content::Question(question?)
             }
         };
-        Some(Self { id: header.id, question, response })
+        Some(Self { id: header.id, content })
     }
 }
 
@@ -166,13 +182,21 @@ fn code_name(code: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{answer, ask};
+    use super::super::testing::{answer, ask, refuse};
     use super::*;
 
     fn check(bytes: &[u8], expected: Option<(&str, &str)>) {
-        let found = Message::parse(bytes, true);
-        let found = found.map(|found| format!("{} {}", found.question.kind, found.question.name));
+        let found = Message::parse(bytes, true).map(|found| match found.content {
+            Content::Question(question) => format!("{} {}", question.kind, question.name),
+            answer @ Content::Answer(..) => format!("{answer:?}"),
+        });
         assert_eq!(found, expected.map(|(kind, name)| format!("{kind} {name}")));
+    }
+
+    fn response(bytes: &[u8], is_whole: bool) -> (u16, Response) {
+        let found = Message::parse(bytes, is_whole).unwrap();
+        let Content::Answer(_, response) = found.content else { panic!("{found:?}") };
+        (found.id, response)
     }
 
     #[test]
@@ -198,16 +222,22 @@ mod tests {
     #[test]
     fn answers() {
         let bytes = answer(3, "db.local", "A", 0, &["10.0.0.1", "10.0.0.2"]);
-        let found = Message::parse(&bytes, true).unwrap();
-        let response = found.response.unwrap();
-        assert_eq!((found.id, response.code, response.answers), (3, "NOERROR", 2));
+        let (id, found) = response(&bytes, true);
+        assert_eq!((id, found.code, found.answers), (3, "NOERROR", 2));
         let address = |last| (IpAddr::from([10, 0, 0, last]), 60);
-        assert_eq!(response.addresses, [address(1), address(2)]);
-        let refused = Message::parse(&answer(3, "db.local", "A", 5, &[]), true).unwrap();
-        assert_eq!(refused.response.unwrap().code, "REFUSED");
+        assert_eq!(found.addresses, [address(1), address(2)]);
+        assert_eq!(response(&answer(3, "db.local", "A", 5, &[]), true).1.code, "REFUSED");
         // The code and the number of answers are in the header.
-        let cut = Message::parse(&bytes[..bytes.len() - 3], false).unwrap().response.unwrap();
+        let cut = response(&bytes[..bytes.len() - 3], false).1;
         assert_eq!((cut.code, cut.answers, cut.addresses.len()), ("NOERROR", 2, 1));
+    }
+
+    #[test]
+    fn an_answer_without_its_question_is_a_refusal() {
+        let refused = Message::parse(&refuse(3, 1), true).unwrap();
+        let Content::Answer(None, response) = refused.content else { panic!("{refused:?}") };
+        assert_eq!((refused.id, response.code), (3, "FORMERR"));
+        assert_eq!(Message::parse(&refuse(3, 0), true), None);
     }
 
     #[test]
@@ -215,6 +245,6 @@ mod tests {
         let mut bytes = answer(3, "a.b", "A", 0, &[]);
         bytes[11] = 1;
         bytes.extend([0, 0, 41, 4, 208, 1, 0, 0, 0, 0, 0]);
-        assert_eq!(Message::parse(&bytes, true).unwrap().response.unwrap().code, "BADVERS");
+        assert_eq!(response(&bytes, true).1.code, "BADVERS");
     }
 }

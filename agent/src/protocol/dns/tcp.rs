@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::lookup::{TIMEOUT_NS, deadline};
-use super::message::{Message, Question, Response};
+use super::message::{Content, Message, Question, Response};
 use crate::event::{Direction, MonoNs};
 use crate::protocol::conversation::{Conversation, Dialect, ENOUGH, Opening, Recognition};
 use crate::protocol::framer::{Found, Framer, Framing};
@@ -24,8 +24,11 @@ pub static DIALECT: Dialect = Dialect { name: DnsCall::PROTOCOL, ports: &[53], r
 /// Bytes of the length before a message.
 const PREFIX: usize = 2;
 
-/// Shortest message: the header, and a question for the root.
-const SHORTEST: usize = 12 + 5;
+/// Bytes of a header, which a refusal may be without anything else.
+const HEADER: usize = 12;
+
+/// Shortest message by which the protocol is told: the header, and a question for the root.
+const SHORTEST: usize = HEADER + 5;
 
 /// Bytes of a message that are kept: of an answer only the first records are of use.
 const KEPT: usize = 4096;
@@ -88,7 +91,7 @@ impl Framing for Prefixed {
 
     fn payload(&self, header: &[u8]) -> Option<(u64, usize)> {
         let length = usize::from(u16::from_be_bytes(header.try_into().ok()?));
-        (length >= SHORTEST).then_some((length as u64, KEPT))
+        (length >= HEADER).then_some((length as u64, KEPT))
     }
 }
 
@@ -159,14 +162,14 @@ impl Tcp {
             self.strange(sink);
             return;
         };
-        match message.response {
-            None if asks => {
+        match message.content {
+            Content::Question(question) if asks => {
                 self.understood = true;
-                self.asked(message.id, message.question, began, sink);
+                self.asked(message.id, question, began, sink);
             }
-            Some(response) if !asks => {
+            Content::Answer(question, response) if !asks => {
                 self.understood = true;
-                self.answered(message.id, &message.question, &response, (began, ended), sink);
+                self.answered(message.id, question.as_ref(), &response, (began, ended), sink);
             }
             // Each side has its part.
             _ => self.strange(sink),
@@ -199,12 +202,15 @@ impl Tcp {
     fn answered(
         &mut self,
         id: u16,
-        question: &Question,
+        question: Option<&Arc<Question>>,
         response: &Response,
         (began, ended): (&At, &At),
         sink: &mut dyn Sink,
     ) {
-        let is_it = |asked: &Asked<Item>| asked.item.id == id && *asked.item.question == *question;
+        let is_it = |asked: &Asked<Item>| {
+            let item = &asked.item;
+            item.id == id && question.is_none_or(|question| item.question == *question)
+        };
         let Some(index) = self.waiting.iter().position(is_it) else { return };
         let Some(mut asked) = self.waiting.remove(index) else { return };
         asked.answered(began);

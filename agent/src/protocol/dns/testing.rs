@@ -50,3 +50,10 @@ pub(crate) fn cut(id: u16, name: &str, kind: &str) -> Vec<u8> {
     bytes.extend(question(name, kind));
     bytes
 }
+
+/// A refusal that is nothing but a header.
+pub(crate) fn refuse(id: u16, code: u16) -> Vec<u8> {
+    let mut bytes = header(id, 0x8180 | code, 0);
+    bytes[5] = 0;
+    bytes
+}

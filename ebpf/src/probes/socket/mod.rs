@@ -26,7 +26,6 @@ use super::{
 };
 use crate::{
     connection::{self, AF_UNIX},
-    datagram::name,
     iterator,
     kernel::read,
     params::offset,
@@ -70,8 +69,6 @@ fn finished(call: &Call) {
             work.source = Source::none();
         } else {
             work.message = call.message;
-            work.name = call.message;
-            work.name_from = name::KERNEL_MESSAGE;
             iterator::vigie_iterator(work.slot);
         }
         work.sock = call.sock;

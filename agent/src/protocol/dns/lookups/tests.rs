@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::super::testing::{answer, ask, cut};
+use super::super::testing::{answer, ask, cut, refuse};
 use super::*;
 use crate::event::{ProcessKey, Unit};
 use crate::span::dns::{DnsCall, DnsTransport};
@@ -146,6 +146,8 @@ fn who_asks_again_makes_no_second_look_up() {
     // Go: everything is new but the question.
     check(Datagram { socket: 12, ..client(2 * SECOND, Sent, &other) }, 2, &one);
     // At once, or by another thread: somebody else wants to know the same.
+    let two = ["client A a.b NOERROR 1x 2..3", "client A a.b timeout 1x 0..5"];
+    check(Datagram { unit: unit(1, 9), socket: 12, ..client(2 * SECOND, Sent, &same) }, 1, &two);
     let two = ["client A a.b NOERROR 1x 0..3", "client A a.b timeout 1x 0..5"];
     check(Datagram { socket: 12, ..client(SECOND / 2, Sent, &other) }, 2, &two);
     let two = ["client A a.b NOERROR 1x 2..3", "client A a.b timeout 1x 0..5"];
@@ -178,6 +180,16 @@ fn a_server_that_cannot_see_who_asks_learns_it_from_its_answer() {
     let found = heard.found.pop().unwrap();
     assert_eq!(found.open.unwrap().remote, inet("127.0.0.1", CLIENT));
     assert_eq!(found.other.unwrap().pid, 1);
+}
+
+#[test]
+fn a_refusal_may_leave_out_the_question() {
+    let mut heard = Heard::new(10);
+    heard.lookups.datagram(&client(SECOND, Sent, &ask(1, "a.b", "A")));
+    heard.lookups.datagram(&client(2 * SECOND, Received, &refuse(2, 1)));
+    heard.lookups.datagram(&client(2 * SECOND, Received, &refuse(1, 1)));
+    assert_eq!(heard.all(), ["client A a.b FORMERR 1x 1..2"]);
+    assert_eq!(heard.lookups.stats().unmatched, 1);
 }
 
 #[test]

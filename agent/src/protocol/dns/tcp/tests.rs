@@ -1,4 +1,4 @@
-use super::super::testing::{answer, ask};
+use super::super::testing::{answer, ask, refuse};
 use super::*;
 use crate::protocol::testing::{Random, Talk};
 
@@ -94,6 +94,14 @@ fn no_answer() {
     assert!(heard.exchanges.is_empty());
     parser.settle(2 * TIMEOUT_NS, heard);
     assert_eq!(calls(&late), ["A a.b timeout 10..5000000010"]);
+}
+
+#[test]
+fn a_refusal_may_leave_out_the_question() {
+    let mut refused = talk(Role::Client);
+    refused.bytes(Sent, &framed(&ask(7, "a.b", "A")));
+    refused.bytes(Received, &framed(&refuse(7, 1)));
+    assert_eq!(calls(&refused), ["A a.b FORMERR 5..20"]);
 }
 
 #[test]
