@@ -16,7 +16,7 @@ use crate::discover::host::Clock;
 use crate::event::{CloseReason, ConnectionId, Event, MonoNs, ProcessKey, Standing};
 use crate::flow::{self, Connection, Flows};
 use crate::metrics::{Store, undelivered};
-use crate::protocol::dns::lookups::{self, Lookups};
+use crate::protocol::dns::lookups::{self, Lookups, Settled};
 use crate::protocol::{Advice, Call, Exchange, Problem};
 use crate::span::Span;
 use crate::span::assemble::{Assembler, Identified, Identify};
@@ -62,13 +62,14 @@ struct Findings {
 }
 
 impl flow::Sink for Findings {
-    fn exchange(&mut self, mut exchange: Exchange, connection: &Connection) {
+    fn exchange(&mut self, exchange: Exchange, connection: &Connection) {
         if exchange.undelivered {
             self.left += 1;
             return;
         }
         if matches!(exchange.call, Call::Dns(_)) {
-            self.lookups.over_tcp(&mut exchange, connection.open.as_deref());
+            self.lookups.over_tcp(exchange, connection.open.clone());
+            return;
         }
         self.assembler.take(connection.open.clone(), exchange);
     }
@@ -87,9 +88,12 @@ impl flow::Sink for Findings {
 impl Findings {
     /// Look-ups that are over go the way of other exchanges, and their answers name addresses.
     fn take_lookups(&mut self) {
-        let (found, answers) = self.lookups.settle();
+        let Settled { found, over_tcp, answers } = self.lookups.settle();
         for found in found {
             self.assembler.take_lookup(found);
+        }
+        for (exchange, open) in over_tcp {
+            self.assembler.take(open, exchange);
         }
         for answer in answers {
             self.assembler.learn(&answer);

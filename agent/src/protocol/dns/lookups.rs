@@ -65,8 +65,25 @@ pub struct Lookups {
     /// Of this round, and of the round before: the other end may be heard of later.
     fresh: Vec<(Found, Option<Spoken>)>,
     settled: Vec<(Found, Option<Spoken>)>,
+    /// Look-ups over TCP, likewise: the cut answer before may be heard of later.
+    fresh_tcp: Vec<OverTcp>,
+    settled_tcp: Vec<OverTcp>,
     answers: Vec<Answer>,
     stats: Stats,
+}
+
+/// A look-up over TCP, and its connection.
+pub type OverTcp = (Exchange, Option<Arc<Open>>);
+
+/// What a round gives.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// Look-ups over UDP.
+    pub found: Vec<Found>,
+    /// Look-ups over TCP, joined with what they had of UDP.
+    pub over_tcp: Vec<OverTcp>,
+    /// Answers that name addresses.
+    pub answers: Vec<Answer>,
 }
 
 impl Lookups {
@@ -83,6 +100,8 @@ impl Lookups {
             lost: 0,
             fresh: Vec::new(),
             settled: Vec::new(),
+            fresh_tcp: Vec::new(),
+            settled_tcp: Vec::new(),
             answers: Vec::new(),
             stats: Stats::default(),
         }
@@ -263,15 +282,19 @@ impl Lookups {
         self.give_out(lookup, spoken, end_ns, Some(&response), Flags::none());
     }
 
-    /// A look-up over TCP: one whose answer was cut before is a part of it. Its answer is learned from
-    /// like any other.
-    pub fn over_tcp(&mut self, exchange: &mut Exchange, open: Option<&Open>) {
+    /// Takes in a look-up over TCP.
+    pub fn over_tcp(&mut self, exchange: Exchange, open: Option<Arc<Open>>) {
+        self.fresh_tcp.push((exchange, open));
+    }
+
+    /// One over UDP whose answer was cut is a part of a look-up over TCP.
+    fn join(&mut self, (exchange, open): &mut OverTcp) {
         let Call::Dns(call) = &mut exchange.call else { return };
         let address = |end: Option<&Address>| match end {
             Some(Address::Inet { address, .. }) => Some(*address),
             _ => None,
         };
-        let remote = address(open.map(|open| &open.remote));
+        let remote = address(open.as_deref().map(|open| &open.remote));
         // Its class is not in the call; there is hardly another one than that of the Internet.
         let question =
             Question { name: call.name.clone(), kind: call.kind.clone(), class: INTERNET };
@@ -322,14 +345,18 @@ impl Lookups {
     }
 
     /// The look-ups of the round before, and the answers of this one.
-    pub fn settle(&mut self) -> (Vec<Found>, Vec<Answer>) {
+    pub fn settle(&mut self) -> Settled {
         let settled = std::mem::replace(&mut self.settled, std::mem::take(&mut self.fresh));
         let found = settled.into_iter().map(|(mut found, spoken)| {
             let role = found.exchange.role;
             found.other = spoken.and_then(|spoken| self.ends.other(&spoken, role));
             found
         });
-        (found.collect(), std::mem::take(&mut self.answers))
+        let found = found.collect();
+        let fresh = std::mem::take(&mut self.fresh_tcp);
+        let mut over_tcp = std::mem::replace(&mut self.settled_tcp, fresh);
+        over_tcp.iter_mut().for_each(|one| self.join(one));
+        Settled { found, over_tcp, answers: std::mem::take(&mut self.answers) }
     }
 
     /// Gives out a look-up without a whole answer.

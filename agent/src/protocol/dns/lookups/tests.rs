@@ -57,7 +57,10 @@ impl Heard {
     }
 
     fn round(&mut self) {
-        self.found.extend(self.lookups.settle().0);
+        let Settled { found, over_tcp, .. } = self.lookups.settle();
+        self.found.extend(found);
+        let found = |(exchange, open)| Found { exchange, open, other: None };
+        self.found.extend(over_tcp.into_iter().map(found));
     }
 
     /// All that came out, in short.
@@ -256,23 +259,28 @@ fn over_tcp(start_ns: u64, end_ns: u64) -> Exchange {
 #[test]
 fn a_cut_answer_is_asked_for_again_over_tcp() {
     let mut heard = Heard::new(10);
-    heard.lookups.datagram(&client(SECOND, Sent, &ask(1, "a.b", "A")));
-    heard.lookups.datagram(&client(2 * SECOND, Received, &cut(1, "a.b", "A")));
-    let mut exchange = over_tcp(3 * SECOND, 4 * SECOND);
-    heard.lookups.over_tcp(&mut exchange, None);
-    let found = Found { exchange, open: None, other: None };
-    assert_eq!(short(&found), "client A a.b NOERROR 2x 1..4 truncated");
+    let (asked, answered) = (ask(1, "a.b", "A"), cut(1, "a.b", "A"));
+    let expected = ["client A a.b NOERROR 2x 1..4 truncated"];
+    heard.lookups.datagram(&client(SECOND, Sent, &asked));
+    heard.lookups.datagram(&client(2 * SECOND, Received, &answered));
+    heard.lookups.over_tcp(over_tcp(3 * SECOND, 4 * SECOND), None);
+    assert_eq!(heard.all(), expected);
+    // The records of the datagrams come through another ring, after those of the connection.
+    heard.lookups.over_tcp(over_tcp(3 * SECOND, 4 * SECOND), None);
+    heard.round();
+    heard.lookups.datagram(&client(SECOND, Sent, &asked));
+    heard.lookups.datagram(&client(2 * SECOND, Received, &answered));
+    assert_eq!(heard.all(), expected);
     heard.lookups.expire(100 * SECOND);
     assert!(heard.all().is_empty());
     // Nobody asks again: the cut answer was enough.
-    heard.lookups.datagram(&client(SECOND, Sent, &ask(1, "a.b", "A")));
-    heard.lookups.datagram(&client(2 * SECOND, Received, &cut(1, "a.b", "A")));
+    heard.lookups.datagram(&client(SECOND, Sent, &asked));
+    heard.lookups.datagram(&client(2 * SECOND, Received, &answered));
     heard.lookups.expire(100 * SECOND);
     assert_eq!(heard.all(), ["client A a.b NOERROR 1x 1..2 truncated"]);
     // A look-up over TCP by itself.
-    let mut exchange = over_tcp(3 * SECOND, 4 * SECOND);
-    heard.lookups.over_tcp(&mut exchange, None);
-    assert_eq!(exchange, over_tcp(3 * SECOND, 4 * SECOND));
+    heard.lookups.over_tcp(over_tcp(3 * SECOND, 4 * SECOND), None);
+    assert_eq!(heard.all(), ["client A a.b NOERROR 1x 3..4"]);
 }
 
 #[test]
