@@ -39,6 +39,7 @@ fn span(process: &Arc<Process>, number: u64) -> Span {
         local: Endpoint::Inet([10, 0, 0, 1].into(), 8080),
         peer: Endpoint::Inet([10, 0, 0, 2].into(), 51_234),
         peer_service: None,
+        peer_name: None,
         call: Call::Http(HttpCall {
             version: HttpVersion::Http11,
             method: Method::from_token("GET"),

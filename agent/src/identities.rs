@@ -117,6 +117,11 @@ impl Live {
         match event {
             // The process is there now and may be gone soon.
             Event::Open(open) => self.opened(open),
+            Event::Datagram(datagram) => {
+                if !self.decided.contains_key(&datagram.unit.process) {
+                    self.decide(datagram.unit.process, &datagram.comm);
+                }
+            }
             Event::Exec(exec) => {
                 if self.discoverer.exec(exec) {
                     self.decided.remove(&exec.process);

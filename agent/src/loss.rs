@@ -105,6 +105,8 @@ reasons! {
     Http2Lost = "http2_lost", "read or write", Figures, "raise `capture.ring_bytes`, or give vigie more CPU";
     /// A record of a connection of a database or the like was lost: those calls are not counted in the kernel.
     DatabaseLost = "database_lost", "read or write", Figures, "raise `capture.ring_bytes`, or give vigie more CPU";
+    /// A datagram of DNS found no room in a ring, or was left out because the budget was spent.
+    DnsLost = "dns_lost", "datagram", Figures, "raise `capture.ring_bytes`, or give vigie more CPU";
     /// The end of a connection found room neither in a ring nor in the table for it.
     CloseMapFull = "close_map_full", "connection", Figures, "raise `capture.ring_bytes`";
     /// User space did not know a record: a fault in vigie.
@@ -159,6 +161,7 @@ impl Reason {
             Counter::LostClosesFull => Some(Self::CloseMapFull),
             Counter::LostHttp2 => Some(Self::Http2Lost),
             Counter::LostDatabase => Some(Self::DatabaseLost),
+            Counter::LostDns => Some(Self::DnsLost),
             Counter::Syscalls
             | Counter::BytesReceived
             | Counter::BytesSent

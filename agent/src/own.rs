@@ -9,6 +9,7 @@ use crate::governor::{Level, State};
 use crate::kernel::cost;
 use crate::loss::Losses;
 use crate::metrics::own::{OwnKind, OwnMetric, OwnPoint, SelfMetrics};
+use crate::pipeline::Figures;
 use crate::probe::counters::{Counters, Counts};
 use crate::watch::Published;
 
@@ -97,6 +98,21 @@ fn budget(own: &mut SelfMetrics, state: &State) {
     own.set(CPU_SHARE, state.usage.cpu);
 }
 
+fn lookups(own: &mut SelfMetrics, figures: &Figures) {
+    let stats = &figures.lookups;
+    for (kind, count) in [
+        ("read", stats.messages),
+        ("other", stats.others),
+        ("apart", stats.apart),
+        ("unmatched", stats.unmatched),
+        ("evicted", stats.evicted),
+    ] {
+        own.set_by(DNS_MESSAGES, "kind", kind, count);
+    }
+    own.set(NAMED_ADDRESSES, figures.named.known as u64);
+    own.set(NAMED_EVICTED, figures.named.evicted);
+}
+
 fn pipeline(own: &mut SelfMetrics, published: &Published) {
     let figures = &published.figures;
     own.set(EVENTS, figures.events);
@@ -104,6 +120,7 @@ fn pipeline(own: &mut SelfMetrics, published: &Published) {
     own.set(UNDELIVERED, figures.undelivered);
     own.set(SEEN_IN_PART, figures.seen_in_part);
     own.set(CONNECTIONS, figures.connections as u64);
+    lookups(own, figures);
     own.set(MID_STREAM, figures.flows.mid_stream);
     own.set(EXPIRED, figures.flows.expired);
     own.set(WITHOUT_OPEN, figures.flows.without_open);
@@ -211,6 +228,26 @@ const SEEN_IN_PART: OwnMetric = counter(
 );
 const CONNECTIONS: OwnMetric =
     gauge("vigie.connections", "{connection}", "Connections in the table.");
+const DNS_MESSAGES: OwnMetric = OwnMetric {
+    name: "vigie.dns.messages",
+    unit: "{message}",
+    description: "Datagrams that look like DNS: messages read; others that are none; those of multicast \
+                  DNS and the like, left apart; answers without a question; questions given up \
+                  because too many waited.",
+    kind: OwnKind::Counter,
+};
+const NAMED_ADDRESSES: OwnMetric = OwnMetric {
+    name: "vigie.dns.addresses",
+    unit: "{address}",
+    description: "Addresses whose names are known from answers.",
+    kind: OwnKind::Gauge,
+};
+const NAMED_EVICTED: OwnMetric = OwnMetric {
+    name: "vigie.dns.addresses.evicted",
+    unit: "{address}",
+    description: "Names of addresses that were forgotten to make room.",
+    kind: OwnKind::Counter,
+};
 const MID_STREAM: OwnMetric = counter(
     "vigie.connections.mid_stream",
     "{connection}",

@@ -16,9 +16,11 @@ use crate::discover::host::Clock;
 use crate::event::{CloseReason, ConnectionId, Event, MonoNs, ProcessKey, Standing};
 use crate::flow::{self, Connection, Flows};
 use crate::metrics::{Store, undelivered};
-use crate::protocol::{Advice, Exchange, Problem};
+use crate::protocol::dns::lookups::{self, Lookups, Settled};
+use crate::protocol::{Advice, Call, Exchange, Problem};
 use crate::span::Span;
 use crate::span::assemble::{Assembler, Identified, Identify};
+use crate::span::names;
 use crate::span::route::{RouteStats, Routes};
 
 /// The stages between events and outputs.
@@ -52,6 +54,7 @@ pub trait TakeSpans: Send {
 /// What the flows found in this round.
 struct Findings {
     assembler: Assembler,
+    lookups: Lookups,
     problems: [u64; Problem::ALL.len()],
     advice: Vec<(ConnectionId, Advice)>,
     /// Exchanges seen in part and left to the kernel to count.
@@ -62,6 +65,10 @@ impl flow::Sink for Findings {
     fn exchange(&mut self, exchange: Exchange, connection: &Connection) {
         if exchange.undelivered {
             self.left += 1;
+            return;
+        }
+        if matches!(exchange.call, Call::Dns(_)) {
+            self.lookups.over_tcp(exchange, connection.open.clone());
             return;
         }
         self.assembler.take(connection.open.clone(), exchange);
@@ -75,6 +82,22 @@ impl flow::Sink for Findings {
 
     fn advice(&mut self, connection: ConnectionId, advice: Advice) {
         self.advice.push((connection, advice));
+    }
+}
+
+impl Findings {
+    /// Look-ups that are over go the way of other exchanges, and their answers name addresses.
+    fn take_lookups(&mut self) {
+        let Settled { found, over_tcp, answers } = self.lookups.settle();
+        for found in found {
+            self.assembler.take_lookup(found);
+        }
+        for (exchange, open) in over_tcp {
+            self.assembler.take(open, exchange);
+        }
+        for answer in answers {
+            self.assembler.learn(&answer);
+        }
     }
 }
 
@@ -97,6 +120,10 @@ pub struct Figures {
     pub connections: usize,
     /// Ends of connections that could not be kept for joining.
     pub refused_ends: u64,
+    /// Look-ups over UDP.
+    pub lookups: lookups::Stats,
+    /// Addresses and their names.
+    pub named: names::Stats,
     /// Routes by heuristic.
     pub routes: RouteStats,
     /// Spans that were counted and then given to nobody, to keep within the budget.
@@ -113,6 +140,7 @@ impl Pipeline {
             flows: Flows::new(limits),
             findings: Findings {
                 assembler,
+                lookups: Lookups::new(lookups::MAX_WAITING),
                 problems: [0; Problem::ALL.len()],
                 advice: Vec::new(),
                 left: 0,
@@ -133,6 +161,10 @@ impl Pipeline {
         self.events += 1;
         if let Event::Open(open) = event {
             self.findings.assembler.opened(open);
+        }
+        if let Event::Datagram(datagram) = event {
+            self.findings.lookups.datagram(datagram);
+            return;
         }
         self.flows.event(event, &mut self.findings);
         if let Event::Close(close) = event
@@ -157,8 +189,16 @@ impl Pipeline {
         for (connection, advice) in self.findings.advice.drain(..) {
             advise(connection, advice);
         }
+        self.findings.take_lookups();
         self.findings.assembler.settle(now, clock, identify, &mut self.spans);
         self.hand_out();
+    }
+
+    /// Gives up look-ups that have waited long enough. To be called when all that happened before
+    /// `now` was taken in. `lost`: datagrams that were lost since the start.
+    pub fn expire_lookups(&mut self, now: MonoNs, lost: u64) {
+        self.findings.lookups.lost(lost);
+        self.findings.lookups.expire(now);
     }
 
     /// Takes in what the kernel counted because records were lost.
@@ -192,7 +232,10 @@ impl Pipeline {
     /// Gives out all that is held back: nothing more comes.
     pub fn finish(&mut self, now: MonoNs, clock: &Clock, identify: &mut dyn Identify) {
         self.flows.flush(&mut self.findings);
-        for _ in 0..2 {
+        self.findings.lookups.finish(now);
+        // A look-up waits for two rounds, its other end for one.
+        for _ in 0..4 {
+            self.findings.take_lookups();
             self.findings.assembler.settle(now, clock, identify, &mut self.spans);
             self.hand_out();
         }
@@ -242,6 +285,8 @@ impl Pipeline {
             problems: self.findings.problems,
             flows: *self.flows.stats(),
             connections: self.flows.len(),
+            lookups: self.findings.lookups.stats(),
+            named: self.findings.assembler.name_stats(),
             refused_ends: self.findings.assembler.refused_ends(),
             routes: self.findings.assembler.route_stats(),
             spans_shed: self.spans_shed,

@@ -41,6 +41,7 @@ pub fn replay<R: BufRead>(
         in_round += 1;
         if in_round == ROUND {
             in_round = 0;
+            pipeline.expire_lookups(now, 0);
             pipeline.settle(now, &clock, &mut identities, |_, _| {});
         }
     }
@@ -53,6 +54,7 @@ fn time_of(event: &Event<'_>) -> MonoNs {
         Event::Open(open) => open.time_ns,
         Event::Data(data) => data.exit_ns,
         Event::Close(close) => close.time_ns,
+        Event::Datagram(datagram) => datagram.exit_ns,
         Event::Exec(exec) => exec.time_ns,
         Event::Fork(fork) => fork.time_ns,
         Event::Exit(exit) => exit.time_ns,

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use vigie_common::counter::Counter;
+
 use crate::discover;
 use crate::discover::host::Clock;
 use crate::event::stream::Writer;
@@ -284,6 +286,9 @@ impl Rounds {
             self.identities.expire(now);
             let counts = self.probes.counters.read();
             let is_drained = taken < crate::probe::reader::RUN;
+            if is_drained {
+                self.pipeline.expire_lookups(now, counts.get(Counter::LostDns));
+            }
             let Self { lost, probes, pipeline, .. } = self;
             let found = lost.look(probes, pipeline, &counts, now, is_drained);
             self.take_in(&found)?;

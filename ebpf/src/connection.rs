@@ -14,6 +14,7 @@ use crate::{
     kernel::read,
     maps::{CONNECTIONS, count},
     params::{offset, setting},
+    segment::DATAGRAM,
     socket,
     work::Work,
 };
@@ -81,7 +82,9 @@ pub(crate) const TCP_CLOSE: u8 = 7;
 pub(crate) const TCP_CLOSE_WAIT: u8 = 8;
 pub(crate) const TCP_ESTABLISHED: u8 = 1;
 const SOCK_STREAM: u16 = 1;
+const SOCK_DGRAM: u16 = 2;
 const IPPROTO_TCP: u16 = 6;
+const IPPROTO_UDP: u16 = 17;
 
 impl Connection {
     /// The half of a direction.
@@ -154,7 +157,7 @@ fn first_sight(
 ) -> Option<&'static mut Connection> {
     let sock = work.sock;
     let family: u16 = read(sock, offset!(sock_family))?;
-    if !may_be_of_interest(sock, family, work.slot) {
+    if !may_be_of_interest(work, sock, family) {
         return None;
     }
     work.numbered += 1;
@@ -254,16 +257,23 @@ const NO_EXCHANGE: Exchange = Exchange {
 /// Whether a socket that is not known gets an entry.
 ///
 /// Only what leaves the table again by itself does: TCP, whose end is reported, and unix stream
-/// sockets on which a message begins that may be of a known protocol. Everything else (datagrams,
-/// netlink, a database's unix socket) is looked at again at its next call.
+/// sockets on which a message begins that may be of a known protocol. Everything else (datagrams, of
+/// which each stands for itself, netlink, a database's unix socket) is looked at again at its next call.
 #[inline(always)]
-fn may_be_of_interest(sock: u64, family: u16, slot: u64) -> bool {
-    if read::<u16>(sock, offset!(sock_type)) != Some(SOCK_STREAM) {
+fn may_be_of_interest(work: &mut Work, sock: u64, family: u16) -> bool {
+    let kind = read::<u16>(sock, offset!(sock_type));
+    if kind != Some(SOCK_STREAM) {
+        if kind == Some(SOCK_DGRAM)
+            && (family == AF_INET || family == AF_INET6)
+            && read::<u16>(sock, offset!(sock_protocol)) == Some(IPPROTO_UDP)
+        {
+            work.datagram = DATAGRAM;
+        }
         return false;
     }
     match family {
         AF_INET | AF_INET6 => read::<u16>(sock, offset!(sock_protocol)) == Some(IPPROTO_TCP),
-        AF_UNIX => may_begin_message(slot),
+        AF_UNIX => may_begin_message(work.slot),
         _ => false,
     }
 }

@@ -6,7 +6,6 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use crate::{
     candidate::{self, vigie_candidate},
     classify::{FRAME, PREFACE, REQUEST, RESPONSE, UNDECIDED, vigie_classify},
-    kernel::read_user,
     word::{clamp, zero},
     work::{Source, Work, vigie_entry, work},
 };
@@ -21,7 +20,7 @@ pub extern "C" fn vigie_first_bytes(slot: u64) -> u64 {
     work.first = 0;
     work.first_length = 0;
     if entries == Source::BUFFER {
-        (work.first, work.first_length) = few_bytes(address, work.total, 8);
+        (work.first, work.first_length) = few_bytes(work, address, work.total, 8);
         return 0;
     }
     if entries == Source::NONE {
@@ -38,7 +37,7 @@ pub extern "C" fn vigie_first_bytes(slot: u64) -> u64 {
         }
         let vector = work.vector;
         let available = vector[1].min(work.total - u64::from(have));
-        let (more, count) = few_bytes(vector[0], available, 8 - have);
+        let (more, count) = few_bytes(work, vector[0], available, 8 - have);
         work.first |= more << (have * 8);
         work.first_length = have + count;
         if u64::from(count) < available.min(u64::from(8 - have)) {
@@ -90,22 +89,20 @@ pub extern "C" fn vigie_seen(slot: u64) -> u64 {
     0
 }
 
-/// At most `wanted` (1 to 8) of the `available` bytes at `address`.
+/// At most `wanted` (1 to 8) of the `available` bytes at `address`. They are read into [`Work`] first:
+/// the stack of all callers together is full.
 #[inline(always)]
-fn few_bytes(address: u64, available: u64, wanted: u32) -> (u64, u32) {
-    if available >= 8 && wanted == 8 {
-        return read_user::<u64>(address).map_or((0, 0), |bytes| (bytes, 8));
-    }
-    let length = available.min(u64::from(wanted)) as u32 & 7;
-    let mut bytes = 0u64;
+fn few_bytes(work: &mut Work, address: u64, available: u64, wanted: u32) -> (u64, u32) {
+    let length = clamp::<8>(available.min(u64::from(wanted)) as u32);
     if length == 0 {
         return (0, 0);
     }
-    // SAFETY: at most seven bytes are written into eight.
+    work.few = zero();
+    // SAFETY: at most eight bytes are written into eight.
     let result = unsafe {
-        bpf_probe_read_user((&raw mut bytes).cast(), length, address as usize as *const _)
+        bpf_probe_read_user((&raw mut work.few).cast(), length, address as usize as *const _)
     };
-    if result == 0 { (bytes, length) } else { (0, 0) }
+    if result == 0 { (work.few, length) } else { (0, 0) }
 }
 
 /// Whether a call's bytes begin with the head of a message.

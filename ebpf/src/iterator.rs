@@ -7,6 +7,7 @@
 use vigie_common::counter::Counter;
 
 use crate::{
+    datagram::name,
     kernel::read,
     maps::count,
     params::{offset, setting},
@@ -19,13 +20,17 @@ const MAX_BACK: u64 = 64;
 /// A send of pages, since 6.5.
 const MSG_SPLICE_PAGES: u32 = 0x800_0000;
 
-/// Points [`crate::work::Work`] to the bytes that were moved with the iterator of its message.
+/// Points [`crate::work::Work`] to the bytes that were moved with the iterator of its message, and to who
+/// is at the other end.
 /// What has no user memory (pages of files and pipes, registered buffers of io_uring) is counted as
 /// unread.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn vigie_iterator(slot: u64) -> u64 {
     let Some(work) = work(slot) else { return 0 };
+    // Here and not by the callers: their stack is full.
+    work.name = work.message;
+    work.name_from = name::KERNEL_MESSAGE;
     work.source = match behind(work.message, work.total) {
         Some(source) => source,
         None => {

@@ -13,6 +13,7 @@
 //! - [`segment`]: the user memory that a call read or wrote; [`first`]: what it begins with
 //! - [`http2`]: the frames of HTTP/2, to leave out what is data
 //! - [`unread`]: sends without user memory
+//! - [`datagram`]: look-ups of names over UDP
 //! - [`exchange`]: where requests and responses begin, and counting those that lost records
 //! - [`emit`]: records into the rings
 //! - [`kernel`], [`maps`], [`params`], [`word`]: reading the kernel, the maps, the read-only global,
@@ -25,6 +26,7 @@
 mod candidate;
 mod classify;
 mod connection;
+mod datagram;
 mod emit;
 mod entered;
 mod exchange;

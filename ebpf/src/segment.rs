@@ -20,7 +20,7 @@ use crate::{
         ENCRYPTED, FRAME, PREFACE, PREFACE_START, REQUEST, RESPONSE, UNDECIDED, vigie_classify,
     },
     connection::{self, Connection},
-    emit, entered, exchange,
+    datagram, emit, entered, exchange,
     first::{begins_message, vigie_first_bytes},
     http2,
     maps::{HINTS, count, need, tuning},
@@ -43,13 +43,23 @@ const CANDIDATE_CALL_BYTES: u32 = 32 * MAX_PAYLOAD as u32;
 /// Handles `total` bytes that the caller in [`Work`] moved over its socket.
 #[inline(always)]
 pub(crate) fn moved(work: &Work, direction: Direction) {
-    if vigie_moved(work.slot, direction as u64) != 0 {
-        // From here and not from there: the stack of all callers together has 512 bytes.
-        http2::vigie_http2(work.slot, direction as u64);
+    // From here and not from there: the stack of all callers together has 512 bytes.
+    match vigie_moved(work.slot, direction as u64) {
+        0 => {}
+        DATAGRAM => {
+            datagram::vigie_datagram(work.slot, direction as u64);
+        }
+        _ => {
+            http2::vigie_http2(work.slot, direction as u64);
+        }
     }
 }
 
-/// As [`moved`], but for connections that speak HTTP/2: for those it returns 1.
+/// What [`vigie_moved`] returns for a UDP socket.
+pub(crate) const DATAGRAM: u64 = 2;
+
+/// As [`moved`], but for connections that speak HTTP/2, for which it returns 1, and for UDP sockets, for
+/// which it returns [`DATAGRAM`].
 ///
 /// Like the other functions here whose names begin with `vigie_`, a global function in the
 /// verifier's sense: it is checked once by itself, for any arguments, and not along each way that
@@ -62,7 +72,8 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     let sock = work.sock;
     let direction = if sent == 0 { Direction::Received } else { Direction::Sent };
     let total = work.total;
-    let Some(connection) = connection::of(work, direction, total) else { return 0 };
+    work.datagram = 0;
+    let Some(connection) = connection::of(work, direction, total) else { return work.datagram };
     if !connection.is_interesting() {
         return 0;
     }

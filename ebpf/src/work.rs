@@ -3,7 +3,10 @@
 //! There are a few states per CPU, as a thread may be preempted in the middle of a program. Who
 //! handles a call [`take`]s one.
 
-use vigie_common::{counter::Counter, record::Data};
+use vigie_common::{
+    counter::Counter,
+    record::{Data, Datagram},
+};
 
 use crate::{
     connection::Connection,
@@ -78,6 +81,13 @@ pub(crate) struct Work {
     /// `struct msghdr` of the call, where a hook has it.
     pub(crate) message: u64,
     pub(crate) source: Source,
+    /// Where the address of the other end of a datagram is, by [`crate::datagram::name`].
+    pub(crate) name: u64,
+    pub(crate) name_from: u64,
+    /// [`crate::segment::DATAGRAM`] when the call was found to be of a UDP socket, else 0.
+    pub(crate) datagram: u64,
+    /// What its record begins with.
+    pub(crate) datagram_header: Datagram,
     pub(crate) total: u64,
     /// Sequence number up to which the receiver took bytes, where the hook told it with
     /// [`Work::HAS_SEQUENCE`], else 0.
@@ -103,6 +113,8 @@ pub(crate) struct Work {
     pub(crate) vector: [u64; 2],
     /// Bases and lengths of the first iovec entries.
     pub(crate) pieces: [[u64; 2]; emit::GATHERED_ENTRIES as usize],
+    /// Where a few bytes of user memory are read to.
+    pub(crate) few: u64,
     /// First bytes of the call, and how many they are.
     pub(crate) first: u64,
     pub(crate) first_length: u32,

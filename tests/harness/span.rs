@@ -52,6 +52,8 @@ pub struct End {
     pub address: Option<String>,
     /// TCP port.
     pub port: Option<u16>,
+    /// Name by which its address was looked up, where it is known.
+    pub name: Option<String>,
     /// The other end's service, where it is known.
     pub service: Option<String>,
 }

@@ -203,6 +203,37 @@ pub struct Data<'a> {
     pub standing: Standing,
 }
 
+/// A datagram that may be of DNS.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Datagram<'a> {
+    /// Its socket, unique while that is open.
+    pub socket: u64,
+    /// Direction.
+    pub direction: Direction,
+    /// Who called.
+    pub unit: Unit,
+    /// Name of the thread.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comm: String,
+    /// When the call was entered, 0 where that was not seen.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub enter_ns: MonoNs,
+    /// When the call returned.
+    pub exit_ns: MonoNs,
+    /// Inode number of the network namespace.
+    pub network_namespace: u32,
+    /// This end; its address is all zero where the socket is bound to none.
+    pub local: Address,
+    /// The other end, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Address>,
+    /// Bytes of the datagram.
+    pub length: u32,
+    /// Its first bytes.
+    #[serde(borrow, with = "bytes_text")]
+    pub head: Cow<'a, [u8]>,
+}
+
 /// Why a connection, or one direction of it, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -319,6 +350,9 @@ pub enum Event<'a> {
     Data(Data<'a>),
     /// The end of a connection or of one direction.
     Close(Close),
+    /// A datagram.
+    #[serde(borrow)]
+    Datagram(Datagram<'a>),
     /// A process became another program.
     Exec(Exec),
     /// A process made another one.

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::io::{BufRead, Read as _, Write};
 
-use super::{Data, Event};
+use super::{Data, Datagram, Event};
 
 /// Longest line that is read, in bytes: a record of 4 KiB payload with each byte escaped, and some
 /// room.
@@ -146,6 +146,10 @@ impl Event<'_> {
                 ..data
             }),
             Self::Close(close) => Event::Close(close),
+            Self::Datagram(datagram) => Event::Datagram(Datagram {
+                head: Cow::Owned(datagram.head.into_owned()),
+                ..datagram
+            }),
             Self::Exec(exec) => Event::Exec(exec),
             Self::Fork(fork) => Event::Fork(fork),
             Self::Exit(exit) => Event::Exit(exit),

@@ -46,6 +46,11 @@ pub fn write(span: &Span, line: &mut Vec<u8>) {
     if endpoint(line, &span.peer) {
         line.push(b',');
     }
+    if let Some(name) = &span.peer_name {
+        line.extend_from_slice(b"\"name\":");
+        text(line, name);
+        line.push(b',');
+    }
     peer_service(line, span.peer_service.as_deref());
     line.extend_from_slice(b"},\"attributes\":{");
     let mut first = true;

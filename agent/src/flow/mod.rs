@@ -145,7 +145,8 @@ impl Flows {
             Event::Data(data) => self.data(data, sink),
             Event::Open(open) => self.open(open, sink),
             Event::Close(close) => self.close(close, sink),
-            Event::Exec(_)
+            Event::Datagram(_)
+            | Event::Exec(_)
             | Event::Fork(_)
             | Event::Exit(_)
             | Event::Environment(_)

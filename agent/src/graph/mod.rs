@@ -41,6 +41,8 @@ enum PartyKey<S, T> {
     /// A client: its port changes with each connection and says nothing.
     Host(IpAddr),
     Port(IpAddr, u16),
+    /// A server whose address has a name.
+    Named(T, u16),
     Unix(T),
     Other,
 }
@@ -63,7 +65,10 @@ impl<'a> Borrowed<'a> {
         let peer = match (&span.peer_service, &span.peer) {
             (Some(service), _) => PartyKey::Service(&**service),
             (None, Endpoint::Inet(address, _)) if answers(span.kind) => PartyKey::Host(*address),
-            (None, Endpoint::Inet(address, port)) => PartyKey::Port(*address, *port),
+            (None, Endpoint::Inet(address, port)) => match span.peer_name.as_deref() {
+                Some(name) => PartyKey::Named(name, *port),
+                None => PartyKey::Port(*address, *port),
+            },
             // The client's end of a unix connection has no name.
             (None, Endpoint::Unix(_)) if answers(span.kind) => PartyKey::Unix(""),
             (None, Endpoint::Unix(path)) => PartyKey::Unix(&**path),
@@ -94,6 +99,7 @@ impl PartyKey<&Service, &str> {
             }
             PartyKey::Host(address) => PartyKey::Host(address),
             PartyKey::Port(address, port) => PartyKey::Port(address, port),
+            PartyKey::Named(name, port) => PartyKey::Named(name.into(), port),
             PartyKey::Unix(path) => PartyKey::Unix(path.into()),
             PartyKey::Other => PartyKey::Other,
         }
@@ -106,6 +112,9 @@ impl<S: Borrow<Service>, T: Borrow<str>> PartyKey<S, T> {
             (Self::Service(a), PartyKey::Service(b)) => a.borrow() == *b,
             (Self::Host(a), PartyKey::Host(b)) => a == b,
             (Self::Port(a, a_port), PartyKey::Port(b, b_port)) => (a, a_port) == (b, b_port),
+            (Self::Named(a, a_port), PartyKey::Named(b, b_port)) => {
+                a.borrow() == *b && a_port == b_port
+            }
             (Self::Unix(a), PartyKey::Unix(b)) => a.borrow() == *b,
             (Self::Other, PartyKey::Other) => true,
             _ => false,
@@ -121,6 +130,7 @@ impl PartyKey<Arc<Service>, Arc<str>> {
             Self::Port(address, port) => {
                 Party::Address(Endpoint::Inet(*address, *port).to_string().into())
             }
+            Self::Named(name, port) => Party::Address(format!("{name}:{port}").into()),
             Self::Unix(path) => Party::Address(Endpoint::Unix(Arc::clone(path)).to_string().into()),
             Self::Other => Party::Other,
         }

@@ -72,8 +72,8 @@ pub fn resolve(btf: &Btf) -> Result<Offsets, BtfError> {
         iterator_pointer: at("iov_iter.__iov").or_else(|_| at("iov_iter.iov"))?,
         iterator_count: at("iov_iter.count")?,
         message_flags: at("msghdr.msg_flags")?,
+        message_name: at("msghdr.msg_name")?,
         task_stack: at("task_struct.stack")?,
-        reserved: 0,
         sock_state: at("sock.__sk_common.skc_state")?,
     })
 }

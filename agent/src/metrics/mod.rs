@@ -10,6 +10,7 @@ pub mod durations;
 pub mod exponential;
 mod key;
 pub mod limits;
+mod names;
 pub mod own;
 mod series;
 mod since;

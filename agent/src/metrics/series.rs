@@ -31,6 +31,8 @@ pub(super) struct Series {
 /// Who answered last.
 #[derive(Debug)]
 enum Peer {
+    /// Name of its address, and port.
+    Named(Arc<str>, u16),
     Service(Arc<Service>),
     Endpoint(Endpoint),
 }
@@ -98,6 +100,14 @@ impl Series {
         match (&self.peer, &span.peer_service) {
             (Some(Peer::Service(known)), Some(service)) if Arc::ptr_eq(known, service) => {}
             (_, Some(service)) => self.peer = Some(Peer::Service(Arc::clone(service))),
+            (Some(Peer::Named(known, at)), None)
+                if span.peer_name.as_deref() == Some(&**known) && *at == port(span) => {}
+            (_, None) if span.peer_name.is_some() => {
+                self.peer = span.peer_name.as_ref().map(|name| {
+                    let at = port(span);
+                    Peer::Named(Arc::clone(name), at)
+                });
+            }
             (Some(Peer::Endpoint(known)), None) if *known == span.peer => {}
             (_, None) => self.peer = Some(Peer::Endpoint(span.peer.clone())),
         }
@@ -115,9 +125,18 @@ impl Series {
             exemplars: self.exemplars.clone(),
             peer: self.peer.as_ref().map(|peer| match peer {
                 Peer::Service(service) => Arc::clone(&service.name),
+                Peer::Named(name, port) => format!("{name}:{port}").into(),
                 Peer::Endpoint(endpoint) => endpoint.to_string().into(),
             }),
         }
+    }
+}
+
+/// Port of the other end of a span whose address has a name.
+fn port(span: &Span) -> u16 {
+    match span.peer {
+        Endpoint::Inet(_, port) => port,
+        Endpoint::Unix(_) => 0,
     }
 }
 

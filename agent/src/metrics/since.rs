@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::snapshot::{Edge, Point, ServiceSnapshot, Snapshot};
+use super::snapshot::{Edge, LookupPoint, Point, ServiceSnapshot, Snapshot};
 
 impl Snapshot {
     /// What came after an earlier snapshot of the same store: counts and distributions of the time
@@ -32,12 +32,27 @@ impl Snapshot {
             };
             (edge.count > 0).then_some(edge)
         });
+        let before: HashMap<_, &LookupPoint> =
+            earlier.lookups.iter().map(|lookup| (name(lookup), lookup)).collect();
+        let lookups = self.lookups.iter().filter_map(|lookup| {
+            let lookup = match before.get(&name(lookup)) {
+                Some(before) => LookupPoint {
+                    count: lookup.count.saturating_sub(before.count),
+                    errors: lookup.errors.saturating_sub(before.errors),
+                    durations: lookup.durations.since(&before.durations),
+                    ..lookup.clone()
+                },
+                None => lookup.clone(),
+            };
+            (lookup.count > 0).then_some(lookup)
+        });
         Self {
             start_unix_nano: earlier.time_unix_nano,
             time_unix_nano: self.time_unix_nano,
             bounds: self.bounds.clone(),
             services: services.collect(),
             edges: edges.collect(),
+            lookups: lookups.collect(),
             own: self.own.clone(),
         }
     }
@@ -46,6 +61,11 @@ impl Snapshot {
 /// What tells edges apart; the start, as an edge that came back counts from zero.
 fn identity(edge: &Edge) -> impl Eq + std::hash::Hash + '_ {
     (&edge.client, &edge.server, edge.protocol, edge.start_unix_nano)
+}
+
+/// What tells names apart, likewise.
+fn name(lookup: &LookupPoint) -> impl Eq + std::hash::Hash + '_ {
+    (&lookup.name, &lookup.record_type, lookup.stub, lookup.start_unix_nano)
 }
 
 fn points(service: &ServiceSnapshot, before: Option<&ServiceSnapshot>) -> Vec<Point> {

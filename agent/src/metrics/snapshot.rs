@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub services: Vec<ServiceSnapshot>,
     /// Who calls whom, in the order of client, server, protocol.
     pub edges: Vec<Edge>,
+    /// Names that were looked up.
+    pub lookups: Vec<LookupPoint>,
     /// vigie's own figures, those of the store included.
     pub own: SelfMetrics,
 }
@@ -470,6 +472,25 @@ fn server<'a>(
     if let Some(port) = port {
         each("server.port", Value::Int(port.into()));
     }
+}
+
+/// Look-ups of one name and type, each once even when both ends were seen.
+#[derive(Clone, Debug)]
+pub struct LookupPoint {
+    /// Name; `other` for all that found no room.
+    pub name: Box<str>,
+    /// Type of the record; `*` for all that found no room.
+    pub record_type: Box<str>,
+    /// Asked of the local stub of systemd-resolved, which asks somebody else.
+    pub stub: bool,
+    /// When it began, never before an earlier snapshot that lacked it.
+    pub start_unix_nano: u64,
+    /// Look-ups.
+    pub count: u64,
+    /// Those that failed.
+    pub errors: u64,
+    /// Durations that were seen whole.
+    pub durations: Durations,
 }
 
 /// One end of an edge.

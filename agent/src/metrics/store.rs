@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use super::durations::Bounds;
 use super::key::Key;
 use super::limits::Limits;
+use super::names::Names;
 use super::own::{OwnKind, OwnMetric, OwnPoint, SelfMetrics};
 use super::series::{Series, ServiceSeries};
 use super::snapshot::{ServiceSnapshot, Snapshot};
@@ -31,6 +32,7 @@ pub struct Store {
     expired_unix_nano: u64,
     services: HashMap<Arc<Service>, ServiceSeries>,
     edges: Edges,
+    names: Names,
     series: usize,
     expired: u64,
     overflowed: Overflowed,
@@ -55,6 +57,7 @@ impl Store {
             expired_unix_nano: now_unix_nano,
             services: HashMap::new(),
             edges: Edges::default(),
+            names: Names::default(),
             series: 0,
             expired: 0,
             overflowed: Overflowed::default(),
@@ -67,6 +70,7 @@ impl Store {
         let untrusted = u64::from(!span.duration_is_trusted());
         let key = Key::of(span);
         self.edges.record(span, self.collected_unix_nano, &self.bounds, &self.limits);
+        self.names.record(span, self.collected_unix_nano, &self.bounds);
         if let Some(service) = self.services.get_mut(&*span.process.service) {
             service.meet(&span.process, end, &self.limits);
             service.count_untrusted(key.metric(), untrusted);
@@ -165,6 +169,7 @@ impl Store {
         self.series = self.series.saturating_sub(gone);
         self.expired += gone as u64;
         self.edges.expire(oldest);
+        self.names.expire(oldest);
     }
 
     /// Everything at this time, after what is too old was forgotten. `own` are the figures of the
@@ -184,6 +189,7 @@ impl Store {
             bounds: self.bounds.clone(),
             services,
             edges: self.edges.snapshot(),
+            lookups: self.names.snapshot(),
             own,
         }
     }
@@ -201,6 +207,8 @@ impl Store {
         own.set(EDGES, self.edges.len() as u64);
         own.set(EDGES_EXPIRED, self.edges.expired());
         own.set(EDGES_OVERFLOWED, self.edges.overflowed());
+        own.set(NAMES, self.names.len() as u64);
+        own.set(NAMES_OVERFLOWED, self.names.overflowed());
 
         let mut untrusted: Vec<_> = self
             .services
@@ -255,6 +263,18 @@ const EDGES_OVERFLOWED: OwnMetric = OwnMetric {
     name: "vigie.edges.overflowed",
     unit: "{call}",
     description: "Calls summed in the edge `other` because there was no room.",
+    kind: OwnKind::Counter,
+};
+const NAMES: OwnMetric = OwnMetric {
+    name: "vigie.dns.names",
+    unit: "{name}",
+    description: "Names that were looked up and are told apart in reports, by type.",
+    kind: OwnKind::Gauge,
+};
+const NAMES_OVERFLOWED: OwnMetric = OwnMetric {
+    name: "vigie.dns.names.overflowed",
+    unit: "{call}",
+    description: "Look-ups summed in the name `other` because there was no room.",
     kind: OwnKind::Counter,
 };
 const UNTRUSTED: OwnMetric = OwnMetric {

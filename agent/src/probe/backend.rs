@@ -169,9 +169,10 @@ static TRACEPOINT: [Probe; 4] = [
 const NO_IPV6: Option<&str> = Some("none: IPv6 sockets are not seen");
 const NO_UNIX: Option<&str> = Some("none: unix sockets are not seen");
 const UNIX_RETURN: Option<&str> = Some("unix_stream_recvmsg");
+const NO_UDP: Option<&str> = Some("none: look-ups over UDP are not seen");
 const LENGTHS: Option<&str> = Some("sequence numbers");
 
-static FENTRY: [Probe; 12] = [
+static FENTRY: [Probe; 13] = [
     probe(Hook::Fentry, "unix_release", "fentry_unix_release", Need::Optional, Some("age")),
     probe(
         Hook::Fentry,
@@ -192,17 +193,25 @@ static FENTRY: [Probe; 12] = [
     // Last: who enters a receive from here on is seen to return.
     probe(
         Hook::Fentry,
+        "skb_consume_udp",
+        "fentry_skb_consume_udp",
+        Need::WhileBlocked,
+        NOT_AT_START,
+    ),
+    probe(
+        Hook::Fentry,
         "tcp_cleanup_rbuf",
         "fentry_tcp_cleanup_rbuf",
         Need::WhileBlocked,
-        Some("none: what threads wait for at start is not seen"),
+        NOT_AT_START,
     ),
 ];
 
+const NOT_AT_START: Option<&str> = Some("none: what threads wait for at start is not seen");
 const RETURN: Option<&str> = Some("time of return");
 
 /// Returns before entries: a call whose entry was seen is taken out when it returns.
-static KPROBE: [Probe; 18] = [
+static KPROBE: [Probe; 21] = [
     entry("unix_release", "kprobe_unix_release", Need::Optional, Some("age")),
     returns("unix_stream_sendpage", Need::Optional, None),
     returns("unix_stream_sendmsg", Need::Optional, NO_UNIX),
@@ -210,6 +219,9 @@ static KPROBE: [Probe; 18] = [
     returns("unix_stream_read_actor", Need::Optional, UNIX_RETURN),
     entry("unix_stream_read_actor", "kprobe_unix_piece", Need::Optional, UNIX_RETURN),
     returns("tcp_splice_read", Need::Optional, LENGTHS),
+    probe(Hook::Kretprobe, "udp_sendmsg", "kretprobe_datagram_sent", Need::Optional, NO_UDP),
+    probe(Hook::Kretprobe, "udpv6_sendmsg", "kretprobe_datagram_sent", Need::Optional, NO_UDP),
+    entry("skb_consume_udp", "kprobe_skb_consume_udp", Need::Optional, NO_UDP),
     entry("release_sock", "kprobe_release_sock", Need::Required, None),
     entry("tcp_cleanup_rbuf", "kprobe_tcp_cleanup_rbuf", Need::Required, None),
     entry("unix_stream_sendpage", "kprobe_unix_sendpage", Need::Optional, None),

@@ -8,11 +8,13 @@ use std::borrow::Cow;
 use vigie_common::exchange::{Exchange, Undelivered, UndeliveredKey};
 use vigie_common::params::{Offsets, Params, Settings};
 use vigie_common::policy::{Hint, ProcessEntry, Tuning, connection_layout};
-use vigie_common::record::{self, CloseReason as WireReason, Kind, data_flags, open_flags};
+use vigie_common::record::{
+    self, CloseReason as WireReason, Kind, data_flags, datagram_flags, open_flags,
+};
 
 use crate::event::{
-    Address, Class, Close, CloseReason, ConnectionId, Data, Direction, Environment, Event, Exec,
-    Exit, Fork, MonoNs, Open, ProcessKey, Standing, Unit,
+    Address, Class, Close, CloseReason, ConnectionId, Data, Datagram, Direction, Environment,
+    Event, Exec, Exit, Fork, MonoNs, Open, ProcessKey, Standing, Unit,
 };
 
 /// Makes a type of `vigie_common` usable as a map value.
@@ -83,6 +85,8 @@ unsafe impl Record for record::Exit {}
 // SAFETY: see above.
 unsafe impl Record for record::Environment {}
 // SAFETY: see above.
+unsafe impl Record for record::Datagram {}
+// SAFETY: see above.
 unsafe impl Record for Exchange {}
 
 /// The record at the start of `bytes`, and what follows it.
@@ -118,6 +122,8 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Event<'_>> {
                 time_ns: record.time_ns,
             })
         })
+    } else if kind == Kind::Datagram as u32 {
+        take(bytes).and_then(|(header, payload)| datagram(&header, payload)).map(Event::Datagram)
     } else if kind == Kind::Environment as u32 {
         take(bytes).and_then(|(record, payload)| environment(&record, payload))
     } else {
@@ -173,6 +179,28 @@ fn data<'a>(header: &record::Data, payload: &'a [u8]) -> Option<Data<'a>> {
             lost_before: header.lost_before,
             lost: header.flags & data_flags::EXCHANGE_LOST != 0,
         },
+    })
+}
+
+fn datagram<'a>(header: &record::Datagram, payload: &'a [u8]) -> Option<Datagram<'a>> {
+    let known = header.flags & datagram_flags::REMOTE_KNOWN != 0;
+    Some(Datagram {
+        socket: header.socket,
+        direction: if header.direction == 0 { Direction::Received } else { Direction::Sent },
+        unit: Unit {
+            process: key(header.tgid, header.process_start_ns),
+            tid: header.tid,
+            goroutine: header.goroutine,
+        },
+        comm: text(&header.comm),
+        enter_ns: header.enter_ns,
+        exit_ns: header.exit_ns,
+        network_namespace: header.network_namespace,
+        local: Address::inet(header.family, header.local, header.local_port),
+        remote: known
+            .then(|| Address::inet(header.remote_family, header.remote, header.remote_port)),
+        length: header.length,
+        head: Cow::Borrowed(payload.get(..header.head as usize)?),
     })
 }
 

@@ -114,6 +114,7 @@ pub static DIALECTS: &[&Dialect] = &[
     &super::memcached::DIALECT,
     &super::mongodb::DIALECT,
     &super::kafka::DIALECT,
+    &super::dns::tcp::DIALECT,
 ];
 
 /// Bytes that are enough for any [`Dialect::recognise`] to say yes or no.

@@ -5,6 +5,7 @@
 //! [`Advice`] to the kernel. It does no I/O, reads no clock, never panics and keeps bounded state.
 
 pub mod conversation;
+pub mod dns;
 mod field;
 pub mod framer;
 pub mod http1;

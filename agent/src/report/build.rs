@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{
-    BudgetReport, DurationReport, EdgeReport, EndpointReport, Loss, Meta, Report, ServiceReport,
+    BudgetReport, DnsReport, DurationReport, EdgeReport, EndpointReport, Loss, Meta, Report,
+    ServiceReport,
 };
 use crate::governor::State;
 use crate::metrics::durations::Durations;
-use crate::metrics::snapshot::{Edge, Point, ServiceSnapshot, Snapshot};
+use crate::metrics::snapshot::{Edge, LookupPoint, Point, ServiceSnapshot, Snapshot};
 use crate::span::{Service, SpanKind};
 
 pub(super) fn report(snapshot: &Snapshot, meta: Meta) -> Report {
@@ -28,6 +29,8 @@ pub(super) fn report(snapshot: &Snapshot, meta: Meta) -> Report {
     edges.sort_by_key(|edge| Reverse((edge.errors, nanoseconds(seen(edge).sum_s()))));
     let edges = edges.into_iter().map(|edge| edge_report(edge, &mut error)).collect();
 
+    let dns = dns(&snapshot.lookups, &mut error);
+
     Report {
         version: 1,
         host: meta.host,
@@ -37,7 +40,7 @@ pub(super) fn report(snapshot: &Snapshot, meta: Meta) -> Report {
         duration_s: meta.duration_s,
         services,
         edges,
-        dns: Vec::new(),
+        dns,
         slo: Vec::new(),
         loss: Loss {
             records_dropped: meta.losses.lost(),
@@ -51,6 +54,24 @@ pub(super) fn report(snapshot: &Snapshot, meta: Meta) -> Report {
         percentile_error: error,
         exit_code: meta.exit_code,
     }
+}
+
+fn dns(lookups: &[LookupPoint], error: &mut f64) -> Vec<DnsReport> {
+    let mut lookups: Vec<&LookupPoint> = lookups.iter().collect();
+    lookups.sort_by_key(|lookup| Reverse((lookup.errors, nanoseconds(lookup.durations.sum_s()))));
+    let report = |lookup: &LookupPoint| {
+        let durations = duration_report(&lookup.durations, error);
+        DnsReport {
+            name: lookup.name.to_string(),
+            record_type: lookup.record_type.to_string(),
+            count: lookup.count,
+            errors: lookup.errors,
+            p50_s: durations.map(|durations| durations.p50),
+            max_s: durations.map(|durations| durations.max),
+            stub: lookup.stub,
+        }
+    };
+    lookups.into_iter().map(report).collect()
 }
 
 fn budget(state: &State) -> BudgetReport {

@@ -177,10 +177,13 @@ pub struct DnsReport {
     pub count: u64,
     /// Those that failed.
     pub errors: u64,
-    /// Median in seconds.
-    pub p50_s: f64,
+    /// Median in seconds, where one was seen whole.
+    pub p50_s: Option<f64>,
     /// Longest in seconds.
-    pub max_s: f64,
+    pub max_s: Option<f64>,
+    /// Asked of the local stub of systemd-resolved, which asks somebody else; absent where not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stub: bool,
 }
 
 /// Verdict on one SLO.

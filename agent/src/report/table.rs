@@ -176,15 +176,20 @@ impl Table {
         self.columns("DNS", ["calls", "", "errors", "p50", "", "", "max"]);
         for name in report.dns.iter().take(ROWS) {
             self.columns(
-                &format!("{} {}", name.record_type, name.name),
+                &format!(
+                    "{} {}{}",
+                    name.record_type,
+                    name.name,
+                    if name.stub { " (local stub)" } else { "" }
+                ),
                 [
                     &format::count(name.count),
                     "",
                     &format::errors(name.errors, name.count),
-                    &format::duration(name.p50_s),
+                    &name.p50_s.map_or_else(|| "-".to_owned(), format::duration),
                     "",
                     "",
-                    &format::duration(name.max_s),
+                    &name.max_s.map_or_else(|| "-".to_owned(), format::duration),
                 ],
             );
         }

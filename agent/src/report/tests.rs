@@ -110,8 +110,9 @@ fn tables_are_as_recorded() {
         record_type: "A".into(),
         count: 3,
         errors: 0,
-        p50_s: 0.0004,
-        max_s: 0.001,
+        p50_s: Some(0.0004),
+        max_s: Some(0.001),
+        stub: false,
     });
     incident.slo.push(SloReport {
         name: "api-latency".into(),

@@ -7,12 +7,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::names::{self, Names};
 use super::peers::Peers;
 use super::route::{RouteStats, Routes};
 use super::{Endpoint, Flags, Process, Service, Span, SpanId, TraceId};
 use crate::discover::host::Clock;
 use crate::event::{Address, ConnectionId, MonoNs, Open, ProcessKey};
-use crate::protocol::{Call, Exchange};
+use crate::protocol::dns::lookup::{Answer, Found};
+use crate::protocol::{Call, Exchange, Role};
 
 /// Tells who a process is.
 pub trait Identify {
@@ -34,6 +36,16 @@ pub struct Identified {
 struct Pending {
     exchange: Exchange,
     open: Option<Arc<Open>>,
+    other: Other,
+}
+
+/// The process at the other end.
+#[derive(Clone, Copy, Debug)]
+enum Other {
+    /// The one whose end has the same addresses, turned around.
+    ByAddress,
+    /// This one, or none on this node.
+    Known(Option<ProcessKey>),
 }
 
 /// The stage's state.
@@ -42,6 +54,7 @@ pub struct Assembler {
     /// Paths that sets of routes which are no longer in use could not keep.
     collapsed_before: u64,
     peers: Peers,
+    names: Names,
     /// Of this round.
     fresh: Vec<Pending>,
     /// Of the round before.
@@ -61,6 +74,7 @@ impl Assembler {
             routes,
             collapsed_before: 0,
             peers: Peers::new(max_ends),
+            names: Names::new(names::MAX_NAMES),
             fresh: Vec::new(),
             settled: Vec::new(),
             random: fastrand::Rng::new(),
@@ -86,7 +100,18 @@ impl Assembler {
         {
             self.peers.seen(open, exchange.unit.process);
         }
-        self.fresh.push(Pending { exchange, open });
+        self.fresh.push(Pending { exchange, open, other: Other::ByAddress });
+    }
+
+    /// Takes a look-up over UDP.
+    pub fn take_lookup(&mut self, found: Found) {
+        let Found { exchange, open, other } = found;
+        self.fresh.push(Pending { exchange, open, other: Other::Known(other) });
+    }
+
+    /// An answer says how addresses are called.
+    pub fn learn(&mut self, answer: &Answer) {
+        self.names.learn(answer);
     }
 
     /// Ends a round: gives the spans of the round before to `spans`.
@@ -116,6 +141,11 @@ impl Assembler {
         self.peers.refused
     }
 
+    /// Addresses whose names are known, and those that were forgotten early.
+    pub fn name_stats(&self) -> names::Stats {
+        self.names.stats()
+    }
+
     /// What happened to the routes of all sets.
     pub fn route_stats(&self) -> RouteStats {
         let none = RouteStats { kept: 0, collapsed: self.collapsed_before };
@@ -131,15 +161,19 @@ impl Assembler {
         clock: &Clock,
         identify: &mut dyn Identify,
     ) -> Option<Span> {
-        let Pending { exchange, open } = pending;
+        let Pending { exchange, open, other } = pending;
         let Identified { process, routes } = identify.identify(exchange.unit.process)?;
         let (local, peer, peer_service) = match open.as_deref() {
             Some(open) => (
                 self.endpoint(&open.local),
                 self.endpoint(&open.remote),
-                self.service_at_other_end(open, identify),
+                self.service_at_other_end(open, other, identify),
             ),
             None => (self.unknown(), self.unknown(), None),
+        };
+        let peer_name = match (&peer_service, exchange.role, open.as_deref()) {
+            (None, Role::Client, Some(open)) => self.names.of(open),
+            _ => None,
         };
         let route = match &exchange.call {
             Call::Http(call) => self
@@ -175,6 +209,7 @@ impl Assembler {
             local,
             peer,
             peer_service,
+            peer_name,
             call: exchange.call,
             route,
             flags,
@@ -185,9 +220,13 @@ impl Assembler {
     fn service_at_other_end(
         &self,
         open: &Open,
+        other: Other,
         identify: &mut dyn Identify,
     ) -> Option<Arc<Service>> {
-        let process = self.peers.other_end(open)?;
+        let process = match other {
+            Other::ByAddress => self.peers.other_end(open)?,
+            Other::Known(process) => process?,
+        };
         identify.identify(process).map(|other| Arc::clone(&other.process.service))
     }
 
@@ -238,7 +277,6 @@ impl Assembler {
 mod tests {
     use super::*;
     use crate::event::Unit;
-    use crate::protocol::Role;
     use crate::span::route::{RouteLimits, Unmatched};
     use crate::span::testing;
 

@@ -1,7 +1,9 @@
 //! Look-ups of names, by the OpenTelemetry semantic conventions for DNS.
 
+use std::net::IpAddr;
+
 use super::http::{ServerAddress, server_end};
-use super::{Span, Status, Value};
+use super::{Endpoint, Span, SpanKind, Status, Value};
 
 /// What a look-up went over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +48,14 @@ impl DnsCall {
         }
     }
 
+    /// Whether this was asked of the local stub of systemd-resolved (127.0.0.53, 127.0.0.54), which
+    /// asks somebody else unless it knows the answer.
+    pub fn asks_stub(&self, span: &Span) -> bool {
+        let at = if span.kind == SpanKind::Server { &span.local } else { &span.peer };
+        matches!(at, Endpoint::Inet(IpAddr::V4(address), 53)
+            if matches!(address.octets(), [127, 0, 0, 53 | 54]))
+    }
+
     /// Where the resolver is.
     pub fn server_address<'a>(&'a self, span: &'a Span) -> (ServerAddress<'a>, Option<u16>) {
         server_end(None, span)
@@ -65,7 +75,11 @@ pub(super) fn status(call: &DnsCall) -> Status {
     }
 }
 
-pub(super) fn attributes<'a>(call: &'a DnsCall, each: &mut impl FnMut(&'static str, Value<'a>)) {
+pub(super) fn attributes<'a>(
+    call: &'a DnsCall,
+    span: &'a Span,
+    each: &mut impl FnMut(&'static str, Value<'a>),
+) {
     each("dns.question.name", Value::Str(&call.name));
     // The conventions have no names for these.
     each("vigie.dns.question.type", Value::Str(&call.kind));
@@ -83,6 +97,9 @@ pub(super) fn attributes<'a>(call: &'a DnsCall, each: &mut impl FnMut(&'static s
         DnsTransport::Tcp => "tcp",
     };
     each("network.transport", Value::Str(transport));
+    if call.asks_stub(span) {
+        each("vigie.dns.stub", Value::Bool(true));
+    }
     if call.truncated {
         each("vigie.dns.truncated", Value::Bool(true));
     }

@@ -9,6 +9,7 @@ pub mod database;
 pub mod dns;
 pub mod http;
 pub mod messaging;
+pub mod names;
 pub mod peers;
 pub mod route;
 pub mod rpc;
@@ -242,6 +243,9 @@ pub struct Span {
     pub peer: Endpoint,
     /// Service at the other end, where it is on this node and watched.
     pub peer_service: Option<Arc<Service>>,
+    /// Client: name by which the address of the other end was looked up, where the other end is no
+    /// watched service of this node.
+    pub peer_name: Option<Arc<str>>,
     /// The call.
     pub call: Call,
     /// `http.route`: low-cardinality form of the path, where the protocol has one.
@@ -319,7 +323,7 @@ impl Span {
             Call::Grpc(call) => rpc::attributes(call, self, &mut each),
             Call::Database(call) => database::attributes(call, self, &mut each),
             Call::Messaging(call) => messaging::attributes(call, self, &mut each),
-            Call::Dns(call) => dns::attributes(call, &mut each),
+            Call::Dns(call) => dns::attributes(call, self, &mut each),
         }
     }
 

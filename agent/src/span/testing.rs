@@ -42,6 +42,7 @@ pub(crate) fn server(name: &str, status: u16) -> Span {
         local: Endpoint::Inet([10, 0, 0, 1].into(), 8080),
         peer: Endpoint::Inet([10, 0, 0, 2].into(), 51234),
         peer_service: None,
+        peer_name: None,
         call: Call::Http(HttpCall {
             version: HttpVersion::Http11,
             method: Method::Known("GET"),

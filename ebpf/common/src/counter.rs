@@ -85,6 +85,8 @@ counters! {
     /// Loss: socket calls on connections of databases and the like of which a record was lost. The
     /// kernel does not count the calls in them.
     LostDatabase = "database_lost",
+    /// Loss: datagrams of DNS that found no room in the ring, or that the budget left out.
+    LostDns = "dns_lost",
 }
 
 impl Counter {

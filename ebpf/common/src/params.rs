@@ -73,8 +73,8 @@ pub struct Offsets {
     pub tcp_snd_nxt: u32,
     /// `first_tx_mstamp` of a TCP sock; 0 where there is none.
     pub tcp_first_sent: u32,
-    /// Keeps the size a multiple of eight.
-    pub reserved: u32,
+    /// `msg_name` of a message.
+    pub message_name: u32,
 }
 
 /// Limits and switches fixed at load time.

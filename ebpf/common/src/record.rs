@@ -16,6 +16,9 @@ pub const MAX_PAYLOAD: usize = 4096;
 /// Bytes of an environment that are kept at most.
 pub const MAX_ENVIRONMENT: usize = 16 * 1024;
 
+/// Bytes of a datagram that are kept at most: what resolvers ask for over UDP at most.
+pub const DATAGRAM_BYTES: usize = 4096;
+
 /// First four bytes of each record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -34,6 +37,8 @@ pub enum Kind {
     Exit = 6,
     /// [`Environment`] and payload.
     Environment = 7,
+    /// [`Datagram`] and payload.
+    Datagram = 8,
 }
 
 /// Direction of bytes, seen from the process.
@@ -296,4 +301,60 @@ pub struct Environment {
     pub length: u32,
     /// Reserved, zero.
     pub reserved: u32,
+}
+
+/// Bits of [`Datagram::flags`].
+pub mod datagram_flags {
+    /// The other end is known.
+    pub const REMOTE_KNOWN: u8 = 1;
+}
+
+/// A datagram that may be of DNS.
+///
+/// Payload: its first `head` bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Datagram {
+    /// [`Kind::Datagram`].
+    pub kind: u32,
+    /// A [`Direction`].
+    pub direction: u8,
+    /// Bits from [`datagram_flags`].
+    pub flags: u8,
+    /// Of the socket: `AF_INET` 2, `AF_INET6` 10.
+    pub family: u16,
+    /// Inode number of the socket.
+    pub socket: u64,
+    /// When the call was entered; 0 when that was not seen.
+    pub enter_ns: u64,
+    /// When the call returned.
+    pub exit_ns: u64,
+    /// Start of the process.
+    pub process_start_ns: u64,
+    /// Address of the running goroutine's `g`, 0 where there is none or it is not known.
+    pub goroutine: u64,
+    /// Process.
+    pub tgid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Inode number of the network namespace.
+    pub network_namespace: u32,
+    /// Bytes of the datagram.
+    pub length: u32,
+    /// Bytes of payload.
+    pub head: u32,
+    /// Local port.
+    pub local_port: u16,
+    /// Remote port.
+    pub remote_port: u16,
+    /// Family of the remote address.
+    pub remote_family: u16,
+    /// Reserved, zero.
+    pub reserved: [u16; 3],
+    /// Local address, the first four bytes for IPv4; zero for a socket that is bound to none.
+    pub local: [u8; 16],
+    /// Remote address.
+    pub remote: [u8; 16],
+    /// Name of the thread.
+    pub comm: [u8; 16],
 }

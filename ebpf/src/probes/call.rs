@@ -8,9 +8,11 @@ use aya_ebpf::{
 use vigie_common::counter::Counter;
 
 use crate::{
+    datagram::name,
     kernel::read_user,
     maps::count,
     process,
+    word::zero,
     work::{self, Caller, Source, Work, work},
 };
 
@@ -79,6 +81,7 @@ pub(super) fn begin_as(pid_tgid: u64, start_ns: u64, enter_ns: u64) -> Option<&'
     count(Counter::Syscalls, 1);
     let work = work::take()?;
     work.sequence = 0;
+    work.name_from = zero();
     work.caller = Caller {
         tgid: (pid_tgid >> 32) as u32,
         tid: pid_tgid as u32,
@@ -140,6 +143,15 @@ pub(super) fn source(kind: u8, second: u64, third: u64) -> Source {
     }
 }
 
+/// Notes where a call without a message header says who is at the other end: its fifth argument.
+#[inline(always)]
+pub(super) fn note_name(work: &mut Work, kind: u8, fifth: u64) {
+    if kind == kind::SENDTO || kind == kind::RECVFROM {
+        work.name = fifth;
+        work.name_from = name::ADDRESS;
+    }
+}
+
 /// Whether a call's second argument is a message header, or an array of them.
 #[inline(always)]
 pub(super) fn has_header(kind: u8) -> bool {
@@ -165,6 +177,8 @@ pub extern "C" fn vigie_message(slot: u64, array: u64, index: u64) -> u64 {
         return 0;
     };
     work.source = Source::vector(address, entries);
+    work.name = message;
+    work.name_from = name::USER_MESSAGE;
     1
 }
 

@@ -1,7 +1,7 @@
 //! The syscall backend.
 //!
 //! - Hooks: BTF raw tracepoints `sys_enter` and `sys_exit`, one program each.
-//! - Records: `Data`, and `Open` before the first of a connection; `Close` for unix sockets.
+//! - Records: `Data`, and `Open` before the first of a connection; `Datagram`; `Close` for unix sockets.
 //! - Kernel: 5.5 for BTF raw tracepoints.
 //! - Fallback: none; it is itself the fallback of the socket backend.
 //! - Cost: a look at its number in each program for every call; for those that move bytes of a process
@@ -27,8 +27,8 @@ use vigie_common::{
 };
 
 use super::call::{
-    MSG_OOB, MSG_TRUNC, begin, has_header, has_several, is_compat, kind, kind_of, skips, source,
-    tells_end, vigie_message, vigie_message_of,
+    MSG_OOB, MSG_TRUNC, begin, has_header, has_several, is_compat, kind, kind_of, note_name, skips,
+    source, tells_end, vigie_message, vigie_message_of,
 };
 use crate::{
     connection::{self, AF_UNIX},
@@ -75,6 +75,8 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         // SAFETY: as above.
         let arguments =
             unsafe { [(*registers).rdi, (*registers).rsi, (*registers).rdx, (*registers).r10] };
+        // SAFETY: as above.
+        note_name(work, kind, unsafe { (*registers).r8 });
         if kind >= kind::WRITE {
             work.caller.enter_ns = entered::of(work.caller.tid);
         }

@@ -4,6 +4,7 @@ mod accuracy;
 mod check;
 mod counts;
 mod life;
+mod lookups;
 mod many;
 mod overload;
 mod rights;
@@ -100,7 +101,7 @@ impl Test {
 }
 
 /// All tests, in the order in which they run. Lockdown is last: there is no way back.
-pub(crate) const TESTS: [Test; 19] = [
+pub(crate) const TESTS: [Test; 20] = [
     Test::new("check", check::machine),
     Test::new("accuracy", accuracy::rows),
     Test::new("exact_counts", counts::exact).in_depth(),
@@ -108,6 +109,7 @@ pub(crate) const TESTS: [Test; 19] = [
     Test::new("moment_of_ready", counts::moment_of_ready).in_depth(),
     Test::new("nginx", counts::nginx).in_depth(),
     Test::new("http2", counts::http2).in_depth(),
+    Test::new("lookups", lookups::ways).exact(),
     Test::new("io_uring", uring::exchanges).exact(),
     Test::new("restart", life::restart).on_last(),
     Test::new("killed", life::killed).on_last(),

@@ -20,7 +20,7 @@ const STEP: &str = "packages";
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// Programs, each with the packages that have it, best first.
-const NEEDED: [(&str, &[&str]); 20] = [
+const NEEDED: [(&str, &[&str]); 22] = [
     ("nginx", &["nginx-light", "nginx"]),
     ("wrk", &["wrk"]),
     ("ab", &["apache2-utils"]),
@@ -31,6 +31,8 @@ const NEEDED: [(&str, &[&str]); 20] = [
     ("prometheus", &["prometheus"]),
     ("python3", &["python3"]),
     ("node", &["nodejs"]),
+    ("dig", &["bind9-dnsutils"]),
+    ("unbound", &["unbound"]),
     ("ip", &["iproute2"]),
     ("ss", &["iproute2"]),
     ("qemu-system-x86_64", &["qemu-system-x86"]),

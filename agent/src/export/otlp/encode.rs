@@ -117,6 +117,9 @@ fn message(out: &mut Vec<u8>, span: &Span, text: &mut String) {
     if let Some(service) = &span.peer_service {
         wire::attribute(out, ATTRIBUTES, "peer.service", Value::Str(&service.name));
     }
+    if let Some(name) = &span.peer_name {
+        wire::attribute(out, ATTRIBUTES, "vigie.peer.name", Value::Str(name));
+    }
     if span.flags != Flags::none() {
         wire::string_list(out, ATTRIBUTES, "vigie.flags", || span.flags.names());
     }

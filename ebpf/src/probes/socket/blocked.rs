@@ -2,8 +2,8 @@
 //!
 //! A function that was entered before it was hooked is not seen to return, and a thread that waits
 //! for the next request on a connection is in one, maybe for hours. User space puts such threads into
-//! the table `BLOCKED`. The receive of each is taken once, when it passes `tcp_cleanup_rbuf`; the
-//! registers of its system call say where the bytes are.
+//! the table `BLOCKED`. The receive of each is taken once, when it passes `tcp_cleanup_rbuf` or
+//! `skb_consume_udp`; the registers of its system call say where the bytes are.
 
 use core::mem::offset_of;
 
@@ -18,6 +18,7 @@ use aya_ebpf::{
 use vigie_common::record::Direction;
 
 use crate::{
+    datagram::name,
     kernel::read,
     maps::BLOCKED,
     params::{offset, setting},
@@ -34,6 +35,13 @@ const STACK_BYTES: u64 = 16 << 10;
 #[fentry(function = "tcp_cleanup_rbuf")]
 pub fn fentry_tcp_cleanup_rbuf(ctx: FEntryContext) -> i32 {
     woken(ctx.arg(0), ctx.arg::<i32>(1).into());
+    0
+}
+
+/// skb_consume_udp(sock, buffer, copied), for the `fentry` backend: the same for datagrams.
+#[fentry(function = "skb_consume_udp")]
+pub fn fentry_skb_consume_udp(ctx: FEntryContext) -> i32 {
+    woken(ctx.arg(0), ctx.arg::<i32>(2).into());
     0
 }
 
@@ -77,6 +85,8 @@ fn received(work: &mut Work, registers: u64, sock: u64, copied: u64) {
     } else {
         work.source = source(kind, second, third);
     }
+    // Who sent it is not in the program's memory yet.
+    work.name_from = name::NONE;
     segment::moved(work, Direction::Received);
 }
 

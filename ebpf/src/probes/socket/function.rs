@@ -4,7 +4,7 @@
 //!   are below every way into the kernel (system calls, io_uring, splice) and above kernel TLS, and
 //!   their arguments are the same from 5.10 to 7.2. `inet_sendpage` and `unix_stream_sendpage` are what sendfile used up to 6.4,
 //!   and `tcp_splice_read` what splice from a socket uses.
-//! - Records: `Data`, `Open`; `Close` for unix sockets.
+//! - Records: `Data`, `Open`, `Datagram`; `Close` for unix sockets.
 //! - Kernel: 5.5, with trampolines (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS).
 //! - Fallback: kprobes.
 //! - Cost: nothing in other system calls; a send or receive of a process that is not watched costs

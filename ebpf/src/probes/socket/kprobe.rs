@@ -1,8 +1,9 @@
 //! The socket backend on kprobes and kretprobes, for kernels without trampolines.
 //!
 //! - Hooks: as with `fentry` (see [`super::function`]), `tcp_cleanup_rbuf`, `release_sock` and
-//!   `unix_stream_read_actor`.
-//! - Records: `Data`, `Open`; `Close` for unix sockets.
+//!   `unix_stream_read_actor`; for datagrams the returns of `udp_sendmsg` and `udpv6_sendmsg`, and
+//!   `skb_consume_udp`.
+//! - Records: `Data`, `Open`, `Datagram`; `Close` for unix sockets.
 //! - Kernel: any with CONFIG_KPROBES; stock ones with BTF from 5.10.
 //! - Fallback: the tracepoints, else the system calls.
 //! - Cost: a trap or ftrace call per hook, and a table entry for the time of the call.
@@ -125,6 +126,40 @@ pub fn kprobe_unix_sendpage(ctx: ProbeContext) -> u32 {
 #[kprobe]
 pub fn kprobe_tcp_splice_read(ctx: ProbeContext) -> u32 {
     begun(&ctx, 0, argument(&ctx, 3), 0, RETURNS);
+    0
+}
+
+/// udp_sendmsg and udpv6_sendmsg: a datagram was sent. The latter may call the former.
+#[kretprobe]
+pub fn kretprobe_datagram_sent(ctx: RetProbeContext) -> u32 {
+    // SAFETY: no arguments.
+    let thread = unsafe { bpf_get_current_pid_tgid() };
+    let Some(call) = IN_FLIGHT.get_ptr_mut(thread) else { return 0 };
+    // SAFETY: the entry is this thread's own.
+    let call = unsafe { &mut *call };
+    let sent = i64::from(ctx.ret::<i32>());
+    if call.kind == SENT && sent > 0 && sent as u64 == call.asked {
+        handle(call, sent);
+    }
+    0
+}
+
+/// skb_consume_udp(sock, buffer, copied): a datagram was received; negative when it stays where it is.
+/// The address of its sender is in the message by now.
+#[kprobe]
+pub fn kprobe_skb_consume_udp(ctx: ProbeContext) -> u32 {
+    let copied = i64::from(argument(&ctx, 2) as i32);
+    // SAFETY: no arguments.
+    let thread = unsafe { bpf_get_current_pid_tgid() };
+    let Some(call) = IN_FLIGHT.get_ptr_mut(thread) else {
+        blocked::woken(argument(&ctx, 0), copied);
+        return 0;
+    };
+    // SAFETY: the entry is this thread's own.
+    let call = unsafe { &mut *call };
+    if call.sock == argument(&ctx, 0) && call.kind == 0 && copied > 0 && is_of(call, copied) {
+        handle(call, copied);
+    }
     0
 }
 

@@ -2,7 +2,7 @@
 //!
 //! - Hooks: `sock_send_length` and `sock_recv_length`, which every send and receive passes at its
 //!   end; `tcp_rcv_space_adjust` for splice.
-//! - Records: `Data`, `Open`.
+//! - Records: `Data`, `Open`, `Datagram`.
 //! - Kernel: 6.3.
 //! - Fallback: the system calls.
 //! - Cost: nothing in other system calls; a send or receive of a process that is not watched costs
@@ -28,13 +28,15 @@ use aya_ebpf::{
 use vigie_common::{counter::Counter, record::Direction};
 
 use crate::{
-    connection, entered,
+    connection,
+    datagram::name,
+    entered,
     kernel::read,
     maps::{SERIES, count},
     params::offset,
     probes::call::{
         MSG_OOB, MSG_TRUNC, begin, begin_as, has_header, has_several, is_compat, kind, kind_of,
-        skips, source, tells_end, vigie_message,
+        note_name, skips, source, tells_end, vigie_message,
     },
     process, segment, unread,
     work::{Source, Work, vigie_entry, work},
@@ -188,6 +190,8 @@ fn moved(
     // checks each access against BTF.
     let (number, second, third, fourth) =
         unsafe { ((*registers).orig_rax, (*registers).rsi, (*registers).rdx, (*registers).r10) };
+    // SAFETY: as above.
+    let fifth = unsafe { (*registers).r8 };
     let kind = kind_of(number);
     let sent = matches!(direction, Direction::Sent);
     if returned <= 0 {
@@ -226,6 +230,12 @@ fn moved(
     }
     if !sent && flags & MSG_TRUNC != 0 {
         work.source = Source::none();
+    }
+    if sent {
+        note_name(work, kind, fifth);
+    } else {
+        // The kernel tells the program later who sent it.
+        work.name_from = name::NONE;
     }
     work.sock = sock;
     segment::moved(work, direction);

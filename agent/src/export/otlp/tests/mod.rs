@@ -52,6 +52,7 @@ fn span(process: &Arc<Process>, number: u64) -> Span {
         local: Endpoint::Inet(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 8080),
         peer: Endpoint::Inet(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), 51_234),
         peer_service: None,
+        peer_name: None,
         call: Call::Http(HttpCall {
             version: HttpVersion::Http11,
             method: Method::Known("GET"),
