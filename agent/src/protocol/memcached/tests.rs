@@ -340,6 +340,9 @@ fn hostile_bytes() {
         let role = if random.below(2) == 0 { Role::Server } else { Role::Client };
         let mut talk = talk(role, random.below(2) == 0);
         for _ in 0..random.below(300) {
+            if talk.parser.is_over() {
+                break;
+            }
             let is_request = random.below(2) == 0;
             let mut part: Vec<u8> = (0..random.below(60))
                 .flat_map(|_| match random.below(80) {

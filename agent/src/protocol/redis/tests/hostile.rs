@@ -45,6 +45,9 @@ fn hostile_bytes() {
             random.below(2) == 0,
         );
         for _ in 0..random.below(300) {
+            if talk.parser.is_over() {
+                break;
+            }
             let is_request = random.below(2) == 0;
             let mut part: Vec<u8> = (0..random.below(40))
                 .flat_map(|_| match random.below(60) {
