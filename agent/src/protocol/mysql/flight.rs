@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::command::{self, Answer, Code};
+use super::command::Answer;
 use super::packet::Tail;
 use super::reply::Outcome;
 use super::statements::size;
@@ -40,27 +40,23 @@ pub(super) enum Effect {
 }
 
 impl Command {
-    /// One without a text.
-    pub(super) fn named(code: Code, answer: Answer, namespace: Option<Arc<str>>) -> Self {
-        let statement = statement::of_operation(command::name(code));
+    /// One whose statement is this.
+    pub(super) fn new(
+        answer: Answer,
+        statement: Arc<Statement>,
+        namespace: Option<Arc<str>>,
+    ) -> Self {
         Self { answer, statement, namespace, effect: Effect::Nothing, number: None }
     }
 
     /// The wish to be let in.
     pub(super) fn connect(namespace: Option<Arc<str>>) -> Self {
-        let statement = statement::of_operation("CONNECT");
-        Self { statement, ..Self::unseen(namespace) }
+        Self::new(Answer::Login, statement::of_operation("CONNECT"), namespace)
     }
 
     /// One that was not seen.
     pub(super) fn unseen(namespace: Option<Arc<str>>) -> Self {
-        Self {
-            answer: Answer::Results,
-            statement: Arc::default(),
-            namespace,
-            effect: Effect::Nothing,
-            number: None,
-        }
+        Self::new(Answer::Results, Arc::default(), namespace)
     }
 
     /// Memory besides the value itself.

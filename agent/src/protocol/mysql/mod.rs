@@ -43,7 +43,7 @@ use super::waiting::{Asked, Waiting};
 use super::{Advice, At, End, Limits, Piece, Problem, Role, Sink};
 use crate::event::{Direction, MonoNs};
 use crate::span::Flags;
-use crate::span::database::DatabaseError;
+use crate::span::database::{DatabaseError, Statement};
 
 /// MySQL, MariaDB, and what speaks their protocol.
 pub static DIALECT: Dialect = Dialect {
@@ -169,6 +169,8 @@ struct State {
     /// The client sends a file.
     is_file: bool,
     statements: Statements,
+    /// The one of a command that is not known, shared by all of them.
+    unknown: Arc<Statement>,
     namespace: Option<Arc<str>>,
     /// Packets in a row that make no sense.
     malformed: u8,
@@ -198,6 +200,7 @@ impl Mysql {
                 sending: Sending::Nothing,
                 is_file: false,
                 statements: Statements::default(),
+                unknown: Arc::default(),
                 namespace: None,
                 malformed: 0,
             },

@@ -195,7 +195,7 @@ impl State {
         let mut asked = Asked::new(
             self.role,
             &packet.begin,
-            Command::named(code, answer, self.namespace.clone()),
+            Command::new(answer, Arc::clone(&self.unknown), self.namespace.clone()),
         );
         asked.item.number = Some(packet.number);
         let is_cut = packet.length > packet.payload.len() as u64;
@@ -214,7 +214,6 @@ impl State {
                 };
                 let Some(text) = command::text(arguments, attributes) else {
                     flags.set(Flags::TRUNCATED);
-                    item.statement = Arc::default();
                     return;
                 };
                 let statement = statement::shared(Sql::Mysql, text, is_cut, self.limits.query_text);
@@ -228,18 +227,22 @@ impl State {
                     }
                     item.statement = statement;
                 }
+                return;
             }
             Code::EXECUTE | Code::BULK_EXECUTE | Code::FETCH | Code::RESET => {
                 let id = command::statement_id(arguments);
-                match id.and_then(|id| self.statements.get(id)) {
-                    Some(statement) if matches!(code, Code::EXECUTE | Code::BULK_EXECUTE) => {
-                        item.statement = Arc::clone(statement);
+                let name = command::name(code);
+                item.statement = match id.and_then(|id| self.statements.get(id)) {
+                    Some(statement) if name == "EXECUTE" => Arc::clone(statement),
+                    Some(statement) => about(name, statement),
+                    None => {
+                        // It was prepared before vigie saw the connection, or is one of too many.
+                        let is_older = self.agreed.is_none();
+                        flags.set(if is_older { Flags::MID_STREAM } else { Flags::TRUNCATED });
+                        statement::of_operation(name)
                     }
-                    Some(statement) => item.statement = about(command::name(code), statement),
-                    // It was prepared before vigie saw the connection, or is one of too many.
-                    None if self.agreed.is_none() => flags.set(Flags::MID_STREAM),
-                    None => flags.set(Flags::TRUNCATED),
-                }
+                };
+                return;
             }
             Code::INIT_DB => {
                 let name = handshake::name(arguments).filter(|_| !is_cut);
@@ -250,6 +253,7 @@ impl State {
             Code::RESET_CONNECTION => item.effect = Effect::Reset,
             _ => {}
         }
+        item.statement = statement::of_operation(command::name(code));
     }
 
     /// Bytes of a client are missing in which commands may have gone by.
