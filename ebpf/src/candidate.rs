@@ -52,16 +52,15 @@ fn postgres(bytes: u64, total: u64) -> bool {
     kind < 64 && POSTGRES_TYPES >> kind & 1 != 0 && length >= 4 && length < total.min(1 << 24)
 }
 
-/// The one packet of a call: a command of MySQL's client, or its server's greeting with a version that
-/// begins with a digit.
+/// The one packet of a call: a command of MySQL's client (the last of the range is MariaDB's own), or its
+/// server's greeting with a version that begins with a digit, or the error in its place.
 #[inline(always)]
 fn mysql(bytes: u64, total: u64) -> bool {
     let [length, sequence, first] = [bytes & 0xff_ffff, bytes >> 24 & 0xff, bytes >> 32 & 0xff];
     let is_greeting = first == 10 && ((bytes >> 40) as u8).is_ascii_digit();
-    sequence == 0
-        && length > 0
-        && length + 4 == total
-        && (is_greeting || (1..=0x20).contains(&first))
+    let is_command = (1..=0x20).contains(&first) || first == 0xfa;
+    let is_known = is_greeting || is_command || first == 0xff;
+    sequence == 0 && length > 0 && length + 4 == total && is_known
 }
 
 /// An array of bulk strings (`*2\r\n$3…`), or the one inline command that health checks use.
@@ -91,9 +90,9 @@ fn redis(bytes: u64) -> bool {
 /// A command of memcached's text or meta protocol.
 #[inline(always)]
 fn memcached(bytes: u64) -> bool {
-    const FOUR: [&[u8; 4]; 15] = [
+    const FOUR: [&[u8; 4]; 17] = [
         b"get ", b"gets", b"gat ", b"gats", b"set ", b"add ", b"cas ", b"repl", b"appe", b"prep",
-        b"dele", b"incr", b"decr", b"touc", b"vers",
+        b"dele", b"incr", b"decr", b"touc", b"vers", b"stat", b"flus",
     ];
     const THREE: [&[u8; 3]; 5] = [b"mg ", b"ms ", b"md ", b"ma ", b"me "];
     let four = bytes as u32;
@@ -123,8 +122,13 @@ fn by_length(bytes: u64, total: u64) -> bool {
     if big == total && starts {
         return true;
     }
-    // Kafka: a known call in a known version.
-    if big + 4 == total && second >> 16 <= 100 && second & 0xffff <= 30 {
+    // Kafka: a known call in a known version, or the beginning of one: brokers read headers by
+    // themselves.
+    if (10..1 << 24).contains(&big)
+        && big + 4 >= total
+        && second >> 16 <= 100
+        && second & 0xffff <= 20
+    {
         return true;
     }
     // MongoDB: the whole message, or its header by itself.
