@@ -61,7 +61,8 @@ pub(crate) fn watched(tgid: u32) -> Option<u64> {
 /// Looks into the table and notes in the cache what it says.
 #[inline(never)]
 fn look_up(tgid: u32, name: u64) -> Option<u64> {
-    if tgid == setting!(own_tgid) {
+    // Not all programs are attached yet: what some of them see would be sends without receives.
+    if name >> 32 == 0 || tgid == setting!(own_tgid) {
         return None;
     }
     let known = PROCESSES.get_ptr(tgid);

@@ -11,9 +11,11 @@
 pub mod agent;
 pub mod compare;
 pub mod http;
+pub mod mariadb;
 pub mod needs;
 pub mod nginx;
 pub mod otlp;
+pub mod postgres;
 pub mod process;
 pub mod prometheus;
 pub mod resolver;

@@ -17,10 +17,16 @@ pub enum Need {
     Agent,
     /// An executable on the path.
     Program(&'static str),
+    /// A server of PostgreSQL and its clients.
+    Postgres,
     /// The OTLP receiver that `cargo xtask setup` installs.
     Rotel,
     /// The gRPC library for Python that `cargo xtask setup` installs.
     Grpcio,
+    /// A package of Python that `cargo xtask setup` installs, by the name of its folder.
+    Wheel(&'static str),
+    /// A package of npm that `cargo xtask setup` installs.
+    NodePackage(&'static str),
 }
 
 /// Whether something is missing. Says so, and notes `NAME: REASON` in the file that
@@ -50,7 +56,16 @@ fn reason(need: Need) -> Result<Option<String>> {
         Need::Root if !rustix::process::geteuid().is_root() => Some("needs root".to_owned()),
         Need::Agent if agent()?.is_none() => Some("no vigie, build it or set VIGIE_BIN".to_owned()),
         Need::Program(program) if find(program).is_none() => Some(format!("no {program}")),
+        Need::Postgres if !crate::postgres::is_there() => {
+            Some("no PostgreSQL, run cargo xtask setup".to_owned())
+        }
         Need::Rotel if rotel().is_none() => Some("no rotel, run cargo xtask setup".to_owned()),
+        Need::Wheel(name) if !has_wheel(name) => {
+            Some(format!("no {name} for Python, run cargo xtask setup"))
+        }
+        Need::NodePackage(name) if !node_packages().join(name).is_dir() => {
+            Some(format!("no {name} for Node, run cargo xtask setup"))
+        }
         Need::Grpcio if grpcio().is_none() => Some("no grpcio, run cargo xtask setup".to_owned()),
         _ => None,
     })
@@ -86,18 +101,28 @@ pub fn rotel() -> Option<PathBuf> {
 
 /// A Python that has grpcio.
 pub fn grpcio() -> Option<PathBuf> {
-    let has_it = std::fs::read_dir(environment().join("lib"))
-        .ok()?
-        .flatten()
-        .any(|python| python.path().join("site-packages/grpc").is_dir());
-    Some(environment().join("bin/python3")).filter(|path| has_it && path.is_file())
+    Some(environment().join("bin/python3")).filter(|path| has_wheel("grpc") && path.is_file())
+}
+
+/// Whether the Python environment has a package.
+fn has_wheel(name: &str) -> bool {
+    let pythons = std::fs::read_dir(environment().join("lib")).into_iter().flatten().flatten();
+    pythons.map(|python| python.path().join("site-packages").join(name)).any(|path| path.is_dir())
+}
+
+/// The folder with packages of npm, for `NODE_PATH`.
+pub fn node_packages() -> PathBuf {
+    setup().join("node/node_modules")
 }
 
 /// The Python environment that `cargo xtask setup` makes.
 fn environment() -> PathBuf {
-    let setup =
-        env::var_os("VIGIE_SETUP").map_or_else(|| workspace().join("target/setup"), PathBuf::from);
-    setup.join("venv")
+    setup().join("venv")
+}
+
+/// What `cargo xtask setup` makes.
+fn setup() -> PathBuf {
+    env::var_os("VIGIE_SETUP").map_or_else(|| workspace().join("target/setup"), PathBuf::from)
 }
 
 /// An executable on the path, or where Debian keeps servers.

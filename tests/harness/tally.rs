@@ -23,6 +23,16 @@ impl Tally {
         self.0.values().sum()
     }
 
+    /// Gives each kind of call with its number.
+    pub fn each(&self, mut each: impl FnMut(&str, usize)) {
+        self.0.iter().for_each(|(what, calls)| each(what, *calls));
+    }
+
+    /// Adds the calls of another one.
+    pub fn add_all(&mut self, other: &Self) {
+        other.0.iter().for_each(|(what, calls)| self.add(what.clone(), *calls));
+    }
+
     /// The spans of a kind and process, as `text` tells them.
     pub fn of(spans: &[Span], kind: Kind, pids: &[u32], text: impl Fn(&Span) -> String) -> Self {
         let mut tally = Self::default();

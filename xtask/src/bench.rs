@@ -11,11 +11,13 @@ mod h2load;
 mod http;
 mod instructions;
 mod keepalive;
+mod load;
 mod nginx;
 mod process;
 mod prometheus;
 mod ready;
 mod receiver;
+mod redis;
 mod report;
 mod rounds;
 mod statistics;
@@ -52,7 +54,7 @@ pub(crate) struct Args {
     /// Length of a run
     #[arg(long, default_value = "3")]
     seconds: NonZeroU32,
-    /// Connections that wrk keeps open
+    /// Connections that the load keeps open
     #[arg(long, default_value = "50")]
     connections: NonZeroU32,
     /// Requests of each measurement of `instructions`
@@ -90,7 +92,7 @@ struct Bench {
 
 type Benchmark = (&'static str, fn(&Bench, &'static str) -> Result<Outcome>);
 
-const BENCHMARKS: [Benchmark; 6] = [
+const BENCHMARKS: [Benchmark; 7] = [
     ("overhead/nginx-keepalive", |bench, name| {
         keepalive::measure(bench, name, Load::Wrk, Mode::Spans)
     }),
@@ -101,6 +103,7 @@ const BENCHMARKS: [Benchmark; 6] = [
         keepalive::measure(bench, name, Load::Wrk, Mode::SpansOfBothEnds)
     }),
     ("overhead/h2", |bench, name| keepalive::measure(bench, name, Load::H2load, Mode::Metrics)),
+    ("overhead/redis", redis::measure),
     ("overhead/getppid", |bench, name| getppid::measure(bench, name, Caller::Unwatched)),
     ("overhead/getppid-watched", |bench, name| getppid::measure(bench, name, Caller::Watched)),
 ];

@@ -8,6 +8,7 @@
 mod apt_sources;
 mod bpf_linker;
 pub(crate) mod kernels;
+mod npm;
 mod packages;
 mod private_apt;
 mod rust_src;
@@ -58,8 +59,12 @@ type Step = (&'static str, fn(&Context) -> Result<()>);
 /// Steps that a build cannot do without.
 const FOR_BUILDS: [Step; 2] = [("rust-src", rust_src::ensure), ("bpf-linker", bpf_linker::ensure)];
 /// Steps that only tests and benchmarks need.
-const FOR_TESTS: [Step; 3] =
-    [("packages", packages::ensure), ("rotel", venv::ensure), ("kernels", kernels::ensure)];
+const FOR_TESTS: [Step; 4] = [
+    ("packages", packages::ensure),
+    ("rotel", venv::ensure),
+    ("npm", npm::ensure),
+    ("kernels", kernels::ensure),
+];
 
 /// `cargo xtask setup`.
 pub(crate) fn task(workspace: &Workspace, args: &Args) -> Result<()> {

@@ -36,7 +36,7 @@ impl Sink for Seen {
                 }
                 call.error
             }
-            Call::Database(_) | Call::Dns(_) => panic!("neither is sent here"),
+            Call::Database(_) | Call::Messaging(_) | Call::Dns(_) => panic!("none is sent here"),
             Call::Grpc(call) => {
                 let status = call.status.map_or("-", |status| status.name());
                 write!(text, " grpc {} {status}", call.method).unwrap();

@@ -84,7 +84,8 @@ impl<'a> Borrowed<'a> {
 
 /// Whether spans of this kind are those of the called end.
 fn answers(kind: SpanKind) -> bool {
-    matches!(kind, SpanKind::Server | SpanKind::Consumer)
+    // A consumer asks its broker for messages.
+    kind == SpanKind::Server
 }
 
 impl PartyKey<&Service, &str> {

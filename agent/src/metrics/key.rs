@@ -8,12 +8,15 @@ use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
-use super::snapshot::{DatabaseLabels, DnsLabels, HttpLabels, Labels, Metric, RpcLabels};
+use super::snapshot::{
+    DatabaseLabels, DnsLabels, HttpLabels, Labels, MessagingLabels, Metric, RpcLabels,
+};
 use super::undelivered::UndeliveredCalls;
 use crate::protocol::Call;
 use crate::span::database::System;
 use crate::span::dns::DnsCall;
 use crate::span::http::{self, ErrorType, ServerAddress};
+use crate::span::messaging::MessagingCall;
 use crate::span::rpc::{GrpcCall, GrpcStatus};
 use crate::span::{Endpoint, Span, SpanKind};
 
@@ -23,6 +26,7 @@ pub(super) enum Key<T> {
     Http(HttpKey<T>),
     Rpc(RpcKey<T>),
     Database(DatabaseKey<T>),
+    Messaging(MessagingKey<T>),
     Dns { kind: SpanKind, error: Option<&'static str> },
     Overflow { kind: SpanKind, protocol: &'static str },
 }
@@ -55,6 +59,16 @@ pub(super) struct DatabaseKey<T> {
     system: System,
     operation: T,
     collection: T,
+    error: Option<T>,
+    address: AddressKey<T>,
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct MessagingKey<T> {
+    kind: SpanKind,
+    operation: &'static str,
+    destination: Option<T>,
     error: Option<T>,
     address: AddressKey<T>,
     port: Option<u16>,
@@ -110,6 +124,17 @@ impl<'a> Key<&'a str> {
                     port,
                 })
             }
+            Call::Messaging(call) => {
+                let (address, port) = server(span, || call.server_address(span));
+                Self::Messaging(MessagingKey {
+                    kind: span.kind,
+                    operation: call.operation,
+                    destination: call.destination.as_deref(),
+                    error: call.error_type(),
+                    address,
+                    port,
+                })
+            }
             Call::Dns(call) => Self::Dns { kind: span.kind, error: call.error_type() },
         }
     }
@@ -134,6 +159,9 @@ impl<'a> Key<&'a str> {
             Self::Http(key) => Self::Overflow { kind: key.kind, protocol: key.protocol },
             Self::Rpc(key) => Self::Overflow { kind: key.kind, protocol: GrpcCall::PROTOCOL },
             Self::Database(key) => Self::Overflow { kind: key.kind, protocol: key.system.name() },
+            Self::Messaging(key) => {
+                Self::Overflow { kind: key.kind, protocol: MessagingCall::PROTOCOL }
+            }
             Self::Dns { kind, .. } => Self::Overflow { kind: *kind, protocol: DnsCall::PROTOCOL },
             Self::Overflow { kind, protocol } => Self::Overflow { kind: *kind, protocol },
         }
@@ -145,6 +173,7 @@ impl<'a> Key<&'a str> {
             Self::Http(key) => Metric::of(key.kind, key.protocol),
             Self::Rpc(key) => Metric::of(key.kind, GrpcCall::PROTOCOL),
             Self::Database(key) => Metric::of(key.kind, key.system.name()),
+            Self::Messaging(key) => Metric::of(key.kind, MessagingCall::PROTOCOL),
             Self::Dns { kind, .. } => Metric::of(*kind, DnsCall::PROTOCOL),
             Self::Overflow { kind, protocol } => Metric::of(*kind, protocol),
         }
@@ -175,6 +204,14 @@ impl<'a> Key<&'a str> {
                 system: key.system,
                 operation: key.operation.into(),
                 collection: key.collection.into(),
+                error: key.error.map(Arc::from),
+                address: key.address.to_owned(),
+                port: key.port,
+            }),
+            Self::Messaging(key) => Key::Messaging(MessagingKey {
+                kind: key.kind,
+                operation: key.operation,
+                destination: key.destination.map(Arc::from),
                 error: key.error.map(Arc::from),
                 address: key.address.to_owned(),
                 port: key.port,
@@ -270,6 +307,14 @@ impl Key<Arc<str>> {
                 address: key.address.borrowed(),
                 port: key.port,
             }),
+            Self::Messaging(key) => Key::Messaging(MessagingKey {
+                kind: key.kind,
+                operation: key.operation,
+                destination: key.destination.as_deref(),
+                error: key.error.as_deref(),
+                address: key.address.borrowed(),
+                port: key.port,
+            }),
             Self::Dns { kind, error } => Key::Dns { kind: *kind, error: *error },
             Self::Overflow { kind, protocol } => Key::Overflow { kind: *kind, protocol },
         }
@@ -302,6 +347,14 @@ impl Key<Arc<str>> {
                 system: key.system,
                 operation: Arc::clone(&key.operation),
                 collection: Arc::clone(&key.collection),
+                error: key.error.clone(),
+                server_address: key.address.text(),
+                server_port: key.port,
+            }),
+            Self::Messaging(key) => Labels::Messaging(MessagingLabels {
+                kind: key.kind,
+                operation: key.operation,
+                destination: key.destination.clone(),
                 error: key.error.clone(),
                 server_address: key.address.text(),
                 server_port: key.port,

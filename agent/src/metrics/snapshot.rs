@@ -11,6 +11,7 @@ use super::own::SelfMetrics;
 use crate::span::database::{self, System};
 use crate::span::dns::DnsCall;
 use crate::span::http::{self, ErrorType};
+use crate::span::messaging::{self, MessagingCall};
 use crate::span::rpc::{GrpcCall, GrpcStatus};
 use crate::span::{Process, Service, SpanId, SpanKind, TraceId, Value};
 
@@ -35,7 +36,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Edges as the `traces_service_graph_*` metrics tell them apart: by the type of connection, and not
-    /// by protocol. Databases' names stand together in the order of names.
+    /// by protocol. Those of one type stand together in the order of their names.
     pub fn service_graph(&self) -> Vec<Edge> {
         let mut graph: Vec<Edge> = Vec::with_capacity(self.edges.len());
         // Those of one pair stand together.
@@ -93,6 +94,10 @@ pub enum Metric {
     DatabaseServerOperationDuration,
     /// `db.client.operation.duration`.
     DatabaseClientOperationDuration,
+    /// `messaging.client.operation.duration`.
+    MessagingClientOperationDuration,
+    /// `vigie.messaging.server.operation.duration`, of brokers.
+    MessagingServerOperationDuration,
     /// `dns.lookup.duration`, of those who ask.
     DnsLookupDuration,
     /// `vigie.dns.server.lookup.duration`, of those who answer.
@@ -102,7 +107,7 @@ pub enum Metric {
 impl Metric {
     /// The metric of calls of a kind and a protocol.
     pub(super) fn of(kind: SpanKind, protocol: &str) -> Self {
-        let answers = matches!(kind, SpanKind::Server | SpanKind::Consumer);
+        let answers = kind == SpanKind::Server;
         match protocol {
             http::HTTP_1 | http::HTTP_2 if answers => Self::HttpServerRequestDuration,
             http::HTTP_1 | http::HTTP_2 => Self::HttpClientRequestDuration,
@@ -110,6 +115,8 @@ impl Metric {
             GrpcCall::PROTOCOL => Self::RpcClientCallDuration,
             DnsCall::PROTOCOL if answers => Self::DnsServerLookupDuration,
             DnsCall::PROTOCOL => Self::DnsLookupDuration,
+            MessagingCall::PROTOCOL if answers => Self::MessagingServerOperationDuration,
+            MessagingCall::PROTOCOL => Self::MessagingClientOperationDuration,
             _ if answers => Self::DatabaseServerOperationDuration,
             _ => Self::DatabaseClientOperationDuration,
         }
@@ -124,6 +131,8 @@ impl Metric {
             Self::RpcClientCallDuration => "rpc.client.call.duration",
             Self::DatabaseServerOperationDuration => "db.server.operation.duration",
             Self::DatabaseClientOperationDuration => "db.client.operation.duration",
+            Self::MessagingClientOperationDuration => "messaging.client.operation.duration",
+            Self::MessagingServerOperationDuration => "vigie.messaging.server.operation.duration",
             Self::DnsLookupDuration => "dns.lookup.duration",
             Self::DnsServerLookupDuration => "vigie.dns.server.lookup.duration",
         }
@@ -145,6 +154,12 @@ impl Metric {
                 "Duration of database operations that were answered."
             }
             Self::DatabaseClientOperationDuration => "Duration of database client operations.",
+            Self::MessagingClientOperationDuration => {
+                "Duration of messaging operations initiated by a producer or consumer client."
+            }
+            Self::MessagingServerOperationDuration => {
+                "Duration of messaging operations that a broker answered."
+            }
             Self::DnsLookupDuration => "Duration of DNS look-ups that were made.",
             Self::DnsServerLookupDuration => "Duration of DNS look-ups that were answered.",
         }
@@ -199,6 +214,8 @@ pub enum Labels {
     Rpc(RpcLabels),
     /// Calls of databases.
     Database(DatabaseLabels),
+    /// Calls of message brokers.
+    Messaging(MessagingLabels),
     /// Look-ups of names.
     Dns(DnsLabels),
     /// All that found no room: `otel.metric.overflow` = true, and nothing else.
@@ -273,6 +290,23 @@ pub struct DatabaseLabels {
     pub server_port: Option<u16>,
 }
 
+/// What the calls of a message broker of one series share.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MessagingLabels {
+    /// Server, client, producer or consumer.
+    pub kind: SpanKind,
+    /// `messaging.operation.name`.
+    pub operation: &'static str,
+    /// `messaging.destination.name`.
+    pub destination: Option<Arc<str>>,
+    /// `error.type`.
+    pub error: Option<Arc<str>>,
+    /// `server.address`: where the connection goes.
+    pub server_address: Option<Arc<str>>,
+    /// `server.port`, from the same source.
+    pub server_port: Option<u16>,
+}
+
 /// What the look-ups of one series share.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DnsLabels {
@@ -289,6 +323,7 @@ impl Labels {
             Self::Http(labels) => labels.kind,
             Self::Rpc(labels) => labels.kind,
             Self::Database(labels) => labels.kind,
+            Self::Messaging(labels) => labels.kind,
             Self::Dns(labels) => labels.kind,
             Self::Overflow { kind, .. } => *kind,
         }
@@ -300,6 +335,7 @@ impl Labels {
             Self::Http(labels) => labels.protocol,
             Self::Rpc(_) => GrpcCall::PROTOCOL,
             Self::Database(labels) => labels.system.name(),
+            Self::Messaging(_) => MessagingCall::PROTOCOL,
             Self::Dns(_) => DnsCall::PROTOCOL,
             Self::Overflow { protocol, .. } => protocol,
         }
@@ -324,6 +360,9 @@ impl Labels {
             Self::Database(labels) => {
                 database::endpoint(labels.system, &labels.operation, &labels.collection)
             }
+            Self::Messaging(labels) => {
+                messaging::endpoint(labels.operation, labels.destination.as_deref())
+            }
             Self::Dns(_) => "lookup".to_owned(),
             Self::Overflow { .. } => "other".to_owned(),
         }
@@ -335,6 +374,7 @@ impl Labels {
             Self::Http(labels) => labels.status.map(|status| status.to_string()),
             Self::Rpc(labels) => labels.status.map(|status| status.name().to_owned()),
             Self::Database(labels) => labels.error.as_deref().map(ToOwned::to_owned),
+            Self::Messaging(labels) => labels.error.as_deref().map(ToOwned::to_owned),
             Self::Dns(labels) => labels.error.map(ToOwned::to_owned),
             Self::Overflow { .. } => None,
         }
@@ -347,6 +387,7 @@ impl Labels {
             Self::Http(labels) => labels.attributes(each),
             Self::Rpc(labels) => labels.attributes(each),
             Self::Database(labels) => labels.attributes(each),
+            Self::Messaging(labels) => labels.attributes(each),
             Self::Dns(labels) => {
                 if let Some(error) = labels.error {
                     each("error.type", Value::Str(error));
@@ -402,6 +443,20 @@ impl DatabaseLabels {
         if let Some(error) = &self.error {
             each("error.type", Value::Str(error));
         }
+        server(self.server_address.as_deref(), self.server_port, &mut each);
+    }
+}
+
+impl MessagingLabels {
+    fn attributes<'a>(&'a self, mut each: impl FnMut(&'static str, Value<'a>)) {
+        if let Some(error) = &self.error {
+            each("error.type", Value::Str(error));
+        }
+        if let Some(destination) = &self.destination {
+            each("messaging.destination.name", Value::Str(destination));
+        }
+        each("messaging.operation.name", Value::Str(self.operation));
+        each("messaging.system", Value::Str(MessagingCall::PROTOCOL));
         server(self.server_address.as_deref(), self.server_port, &mut each);
     }
 }
@@ -490,11 +545,14 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// `connection_type` of the service graph: `database` for one, else `virtual_node` where one end is
+    /// `connection_type` of the service graph: `database` or `messaging_system` for one, else `virtual_node` where one end is
     /// known by address only, else absent.
     pub fn connection_type(&self) -> Option<&'static str> {
         if System::ALL.iter().any(|system| system.name() == self.protocol) {
             return Some("database");
+        }
+        if self.protocol == MessagingCall::PROTOCOL {
+            return Some("messaging_system");
         }
         let known = |party: &Party| matches!(party, Party::Service(_));
         (!known(&self.client) || !known(&self.server)).then_some("virtual_node")

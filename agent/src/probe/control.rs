@@ -49,6 +49,11 @@ impl Control {
         wire::entry(&self.connections.get(&key, 0).ok()?)
     }
 
+    /// All programs are attached: they look at calls from now on.
+    pub(super) fn begin(&mut self) -> Result<(), PolicyError> {
+        self.policies_changed()
+    }
+
     /// Sets whether a process, and those that it makes, are watched.
     pub fn set_policy(&mut self, process: ProcessKey, watch: bool) -> Result<(), PolicyError> {
         let policy = if watch { ProcessPolicy::Watch } else { ProcessPolicy::Ignore };
@@ -71,7 +76,8 @@ impl Control {
     /// Has the programs look at all policies again. To be called after the change: what they look up
     /// before they remember under the number before.
     fn policies_changed(&mut self) -> Result<(), PolicyError> {
-        self.tuned.generation = self.tuned.generation.wrapping_add(1);
+        // The programs compare 31 bits of it, and 0 is before the start.
+        self.tuned.generation = (self.tuned.generation % (u32::MAX >> 1)) + 1;
         Ok(self.tuning.set(0, Value(self.tuned), 0)?)
     }
 

@@ -18,7 +18,7 @@ use vigie_common::record::RINGS;
 use super::attach::{self, AttachError, Attaching};
 use super::backend::{Backend, Choice, Hook, LIFE, Need, Probe};
 use super::blocked::Blocked;
-use super::control::Control;
+use super::control::{Control, PolicyError};
 use super::cost::Meter;
 use super::counters::Counters;
 use super::memory::{self, MapMemory};
@@ -53,6 +53,9 @@ pub enum LoadError {
     /// The object lacks a part: a broken build.
     #[error("vigie's own object has no {0}; please report this")]
     Incomplete(&'static str),
+    /// The programs cannot be told to begin.
+    #[error(transparent)]
+    Begin(#[from] PolicyError),
     /// No backend was taken.
     #[error("no backend can be used: {}; `vigie check` shows what is needed", refusals(.0))]
     NoBackend(Vec<Status>),
@@ -298,6 +301,16 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
     };
     let backend = attaching.run(options.backend)?;
     let Attaching { statuses, attached, on_demand, .. } = attaching;
+    let mut control = Control {
+        connections,
+        max_connections: u64::from(options.max_connections),
+        swept: Swept::default(),
+        tuning,
+        tuned: Tuning::default(),
+        hints,
+        processes,
+    };
+    control.begin()?;
     let misses_returns = backend == Backend::SocketKprobe
         || attached.iter().any(|probe| probe.need == Need::WhileBlocked);
     let blocked =
@@ -311,15 +324,7 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
         blocked,
         rings: taken,
         counters: Arc::new(Counters(counters)),
-        control: Control {
-            connections,
-            max_connections: u64::from(options.max_connections),
-            swept: Swept::default(),
-            tuning,
-            tuned: Tuning::default(),
-            hints,
-            processes,
-        },
+        control,
         memory,
         undeliveries,
         ebpf,

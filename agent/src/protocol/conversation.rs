@@ -107,7 +107,15 @@ pub struct Dialect {
 }
 
 /// All of them.
-pub static DIALECTS: &[&Dialect] = &[&super::dns::tcp::DIALECT];
+pub static DIALECTS: &[&Dialect] = &[
+    &super::postgres::DIALECT,
+    &super::mysql::DIALECT,
+    &super::redis::DIALECT,
+    &super::memcached::DIALECT,
+    &super::mongodb::DIALECT,
+    &super::kafka::DIALECT,
+    &super::dns::tcp::DIALECT,
+];
 
 /// Bytes that are enough for any [`Dialect::recognise`] to say yes or no.
 pub const ENOUGH: usize = 64;

@@ -10,15 +10,24 @@ mod field;
 pub mod framer;
 pub mod http1;
 pub mod http2;
+pub mod kafka;
+pub mod memcached;
+pub mod mongodb;
+pub mod mysql;
+pub mod postgres;
+pub mod redis;
+pub mod statement;
 #[cfg(test)]
 mod testing;
+mod text;
 mod traceparent;
 pub mod waiting;
 
 use crate::event::{Direction, MonoNs, Unit};
 use crate::span::database::DatabaseCall;
 use crate::span::dns::DnsCall;
-use crate::span::{Flags, TraceContext, http::HttpCall, rpc::GrpcCall};
+use crate::span::messaging::MessagingCall;
+use crate::span::{Flags, SpanKind, TraceContext, http::HttpCall, rpc::GrpcCall};
 
 /// Bounds of the parser of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +140,16 @@ pub struct Exchange {
     pub undelivered: bool,
 }
 
+impl Exchange {
+    /// SPAN KIND at this end.
+    pub fn kind(&self) -> SpanKind {
+        match &self.call {
+            Call::Messaging(call) => call.kind(self.role),
+            _ => self.role.into(),
+        }
+    }
+}
+
 /// What was called, by protocol.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Call {
@@ -140,6 +159,8 @@ pub enum Call {
     Grpc(Box<GrpcCall>),
     /// A database, a cache.
     Database(Box<DatabaseCall>),
+    /// A message broker.
+    Messaging(Box<MessagingCall>),
     /// A look-up of a name.
     Dns(Box<DnsCall>),
 }
@@ -171,10 +192,14 @@ pub enum Problem {
     RapidResets,
     /// More requests in flight on one connection than are kept.
     TooManyInFlight,
+    /// More prepared statements on one connection than are kept; their executions have no text.
+    TooManyStatements,
     /// A connection was taken for one of another protocol.
     WrongGuess,
     /// The place in the stream was lost and had to be found again.
     Resynchronised,
+    /// A connection is compressed in a way that is not read.
+    UnreadCompression,
 }
 
 impl Problem {
@@ -192,8 +217,10 @@ impl Problem {
         Self::ContinuationFlood,
         Self::RapidResets,
         Self::TooManyInFlight,
+        Self::TooManyStatements,
         Self::WrongGuess,
         Self::Resynchronised,
+        Self::UnreadCompression,
     ];
 
     /// Name as exported.
@@ -211,8 +238,10 @@ impl Problem {
             Self::ContinuationFlood => "continuation_flood",
             Self::RapidResets => "rapid_resets",
             Self::TooManyInFlight => "too_many_in_flight",
+            Self::TooManyStatements => "too_many_statements",
             Self::WrongGuess => "wrong_guess",
             Self::Resynchronised => "resynchronised",
+            Self::UnreadCompression => "unread_compression",
         }
     }
 }

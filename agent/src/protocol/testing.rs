@@ -17,6 +17,10 @@ impl Random {
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 % bound as u64).unwrap()
     }
+
+    pub(super) fn byte(&mut self) -> u8 {
+        self.below(256).to_le_bytes()[0]
+    }
 }
 
 /// What came of a talk, one line for each call and problem:

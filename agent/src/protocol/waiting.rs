@@ -150,6 +150,11 @@ impl<T> Waiting<T> {
     }
 
     /// All, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Asked<T>> {
+        self.entries.iter()
+    }
+
+    /// All, the oldest first.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Asked<T>> {
         self.entries.iter_mut()
     }

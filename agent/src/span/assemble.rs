@@ -181,7 +181,7 @@ impl Assembler {
                 .get_mut(routes)
                 .and_then(|routes| routes.route(&process.service, &call.path)),
             // A method is of low cardinality by itself.
-            Call::Grpc(_) | Call::Database(_) | Call::Dns(_) => None,
+            Call::Grpc(_) | Call::Database(_) | Call::Messaging(_) | Call::Dns(_) => None,
         };
         let (trace_id, parent_span_id) = match exchange.context {
             Some(context) => (context.trace_id, Some(context.parent_span_id)),
@@ -196,7 +196,7 @@ impl Assembler {
             flags.set(Flags::MID_STREAM);
         }
         Some(Span {
-            kind: exchange.role.into(),
+            kind: exchange.kind(),
             tid: exchange.unit.tid,
             start_unix_nano: clock.unix_nano(exchange.start_ns),
             duration_ns: exchange.end_ns.saturating_sub(exchange.start_ns),

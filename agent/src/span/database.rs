@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::http::{ServerAddress, server_end};
-use super::{Span, SpanKind, Status, Value};
+use super::{Endpoint, Span, Status, Value};
 
 /// A database system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,6 +59,8 @@ pub enum DatabaseError {
     ConnectionReset,
     /// The connection was closed in an orderly way before the answer was whole.
     ConnectionClosed,
+    /// The server passed over it, because something before it in the same pipeline failed.
+    PipelineAborted,
 }
 
 impl DatabaseError {
@@ -68,6 +70,7 @@ impl DatabaseError {
             Self::Code(code) => code,
             Self::ConnectionReset => "connection_reset",
             Self::ConnectionClosed => "connection_closed",
+            Self::PipelineAborted => "pipeline_aborted",
         }
     }
 }
@@ -156,9 +159,7 @@ pub(super) fn attributes<'a>(
     if let Some(batch) = call.batch.filter(|batch| *batch > 1) {
         each("db.operation.batch.size", Value::Int(batch.into()));
     }
-    if let super::Endpoint::Inet(_, port) =
-        if span.kind == SpanKind::Server { &span.local } else { &span.peer }
-    {
+    if let Endpoint::Inet(_, port) = span.server_end() {
         each("server.port", Value::Int((*port).into()));
     }
     if let Some(error) = call.error_type() {

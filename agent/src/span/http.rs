@@ -197,7 +197,7 @@ pub(super) fn server_end<'a>(
     host: Option<&'a str>,
     span: &'a Span,
 ) -> (ServerAddress<'a>, Option<u16>) {
-    let server_end = if span.kind == SpanKind::Server { &span.local } else { &span.peer };
+    let server_end = span.server_end();
     let end_port = match server_end {
         Endpoint::Inet(_, port) => Some(*port),
         Endpoint::Unix(_) => None,

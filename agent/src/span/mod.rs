@@ -8,6 +8,7 @@ pub mod assemble;
 pub mod database;
 pub mod dns;
 pub mod http;
+pub mod messaging;
 pub mod names;
 pub mod peers;
 pub mod route;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use crate::protocol::{Call, Role};
 use dns::DnsCall;
+use messaging::MessagingCall;
 use rpc::GrpcCall;
 
 /// SPAN KIND of OpenTelemetry, without INTERNAL: vigie sees calls only.
@@ -286,6 +288,7 @@ impl Span {
             Call::Http(call) => http::span_name(call, self.route.as_deref()),
             Call::Grpc(call) => rpc::span_name(call),
             Call::Database(call) => database::span_name(call),
+            Call::Messaging(call) => messaging::span_name(call),
             Call::Dns(call) => dns::span_name(call),
         }
     }
@@ -296,6 +299,7 @@ impl Span {
             Call::Http(call) => call.protocol(),
             Call::Grpc(_) => GrpcCall::PROTOCOL,
             Call::Database(call) => call.system.name(),
+            Call::Messaging(_) => MessagingCall::PROTOCOL,
             Call::Dns(_) => DnsCall::PROTOCOL,
         }
     }
@@ -306,6 +310,7 @@ impl Span {
             Call::Http(call) => http::status(call, self.kind),
             Call::Grpc(call) => rpc::status(call, self.kind),
             Call::Database(call) => database::status(call),
+            Call::Messaging(call) => messaging::status(call),
             Call::Dns(call) => dns::status(call),
         }
     }
@@ -317,13 +322,23 @@ impl Span {
             Call::Http(call) => http::attributes(call, self, &mut each),
             Call::Grpc(call) => rpc::attributes(call, self, &mut each),
             Call::Database(call) => database::attributes(call, self, &mut each),
+            Call::Messaging(call) => messaging::attributes(call, self, &mut each),
             Call::Dns(call) => dns::attributes(call, self, &mut each),
         }
     }
 
+    /// The end of the connection that answers.
+    pub fn server_end(&self) -> &Endpoint {
+        if self.kind == SpanKind::Server { &self.local } else { &self.peer }
+    }
+
     /// Whether the duration may go into histograms and SLOs.
     pub fn duration_is_trusted(&self) -> bool {
-        let waits = matches!(&self.call, Call::Database(call) if call.waits);
+        let waits = match &self.call {
+            Call::Database(call) => call.waits,
+            Call::Messaging(call) => call.waits,
+            _ => false,
+        };
         !waits && !self.flags.has(Flags::DURATION_UNTRUSTED)
     }
 }

@@ -61,7 +61,7 @@ pub struct Tuning {
     /// [`crate::counter::Counter::LostShed`].
     pub shed: u32,
     /// Moves with every policy that is set or forgotten in `PROCESSES`: the programs remember what they
-    /// found there.
+    /// found there. 0 until all programs are attached: nobody is watched until then.
     pub generation: u32,
 }
 

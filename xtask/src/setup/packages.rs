@@ -20,7 +20,7 @@ const STEP: &str = "packages";
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// Programs, each with the packages that have it, best first.
-const NEEDED: [(&str, &[&str]); 15] = [
+const NEEDED: [(&str, &[&str]); 22] = [
     ("nginx", &["nginx-light", "nginx"]),
     ("wrk", &["wrk"]),
     ("ab", &["apache2-utils"]),
@@ -36,6 +36,14 @@ const NEEDED: [(&str, &[&str]); 15] = [
     ("ip", &["iproute2"]),
     ("ss", &["iproute2"]),
     ("qemu-system-x86_64", &["qemu-system-x86"]),
+    ("mariadbd", &["mariadb-server-core"]),
+    ("mariadb", &["mariadb-client"]),
+    ("mariadb-slap", &["mariadb-client"]),
+    // With its server, whose programs are where no path leads.
+    ("pgbench", &["postgresql"]),
+    ("redis-server", &["redis-server"]),
+    ("redis-benchmark", &["redis-tools"]),
+    ("memcached", &["memcached"]),
 ];
 
 /// Makes sure that every program is there.

@@ -1,5 +1,5 @@
-//! A Python environment with software of others, as wheels with binaries: rotel, an OTLP receiver, and
-//! grpcio, the C core of gRPC.
+//! A Python environment with software of others, as wheels with binaries: rotel, an OTLP receiver,
+//! grpcio, the C core of gRPC, and drivers of databases.
 
 use std::fs;
 use std::io;
@@ -17,7 +17,20 @@ use crate::command;
 const STEP: &str = "wheels";
 const ROTEL: &str = "rotel";
 /// The wheels with their versions. The binary in rotel's has a numbering of its own.
-const WHEELS: [(&str, &str); 2] = [(ROTEL, "0.0.1a15"), ("grpcio", "1.85.1")];
+const WHEELS: [(&str, &str); 12] = [
+    (ROTEL, "0.0.1a15"),
+    ("grpcio", "1.85.1"),
+    ("pymongo", "4.20.0"),
+    ("confluent_kafka", "2.16.1"),
+    ("kafka_python", "2.0.6"),
+    ("pymysql", "1.2.4"),
+    ("mysql_connector_python", "26.10.0"),
+    ("psycopg", "3.3.9"),
+    ("psycopg_binary", "3.3.9"),
+    ("asyncpg", "0.32.0"),
+    ("redis", "8.1.0"),
+    ("pymemcache", "4.0.0"),
+];
 const PIP_LIMIT: Duration = Duration::from_mins(3);
 
 /// Makes sure that the wheels are in `target/setup/venv`, and that `bin/rotel` is there and starts.

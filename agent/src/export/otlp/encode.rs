@@ -53,6 +53,10 @@ pub(super) fn size_estimate(span: &Span) -> usize {
             // Operation and collection stand in the name, too.
             text + 2 * rest.into_iter().map(|text| text.len()).sum::<usize>()
         }
+        crate::protocol::Call::Messaging(call) => {
+            let length = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+            2 * (length(&call.destination) + call.operation.len()) + length(&call.group)
+        }
         crate::protocol::Call::Dns(call) => 2 * (call.name.len() + call.kind.len()),
     };
     // The route stands in the name and in an attribute.

@@ -35,7 +35,7 @@ impl Sink for Seen {
     fn exchange(&mut self, exchange: Exchange) {
         let mut text = String::new();
         let error = match &exchange.call {
-            Call::Database(_) | Call::Dns(_) => panic!("neither is sent here"),
+            Call::Database(_) | Call::Messaging(_) | Call::Dns(_) => panic!("none is sent here"),
             Call::Http(call) => {
                 assert_eq!(call.protocol(), "http/2");
                 write!(text, "{} {}", call.method.original(), call.path).unwrap();

@@ -1,0 +1,221 @@
+//! MariaDB and its clients: what they say that they did is what vigie says of both ends.
+
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use vigie_tests::agent::{Agent, Options};
+use vigie_tests::mariadb::{MariaDb, PASSWORD, call, said};
+use vigie_tests::needs::{Need, missing};
+use vigie_tests::process::{LIMIT, Process};
+use vigie_tests::span::{Kind, Span};
+use vigie_tests::tally::Tally;
+
+const NEEDS: [Need; 11] = [
+    Need::Root,
+    Need::Agent,
+    Need::Program("mariadbd"),
+    Need::Program("mariadb-install-db"),
+    Need::Program("mariadb"),
+    Need::Program("mariadb-slap"),
+    Need::Program("node"),
+    Need::Wheel("pymysql"),
+    Need::Wheel("mysql"),
+    Need::NodePackage("mysql2"),
+    Need::NodePackage("mariadb"),
+];
+
+/// The rings are large, as a debug build on a busy machine is slow.
+fn start_agent(rest: &str) -> Result<Agent> {
+    let config = Some(format!("capture: {{ring_bytes: 32MiB}}\n{rest}"));
+    Agent::start(&Options { config, ..Options::default() })
+}
+
+/// Clients that have run, and what they did.
+#[derive(Default)]
+struct Clients {
+    pids: Vec<u32>,
+    did: Tally,
+}
+
+impl Clients {
+    /// Runs one that says itself what it did.
+    fn run(&mut self, command: &mut Command) -> Result<()> {
+        let process = Process::start(command)?;
+        self.ended(process)
+    }
+
+    fn ended(&mut self, process: Process) -> Result<()> {
+        self.pids.push(process.pid());
+        let ended = process.wait(3 * LIMIT)?;
+        ensure!(ended.status.success(), "{}: {:?}", ended.status, ended.errors);
+        self.did.add_all(&said(&ended.output)?);
+        Ok(())
+    }
+
+    /// Runs one of which it is known what it does.
+    fn run_known(&mut self, command: &mut Command, does: &[(&str, usize)]) -> Result<()> {
+        let process = Process::start(command)?;
+        self.pids.push(process.pid());
+        process.wait(3 * LIMIT)?;
+        self.did.add_all(&does.iter().map(|(what, number)| (*what, *number)).collect());
+        Ok(())
+    }
+
+    /// Compares with what the agent saw of both ends, and gives the spans of these.
+    fn compare(&self, agent: Agent, server: &MariaDb) -> Result<Vec<Span>> {
+        agent.settle(2 * self.did.total(), |span| span.protocol == "mysql");
+        // More than there should be comes right behind.
+        thread::sleep(Duration::from_millis(300));
+        let mut spans = agent.stop()?.spans;
+        spans.retain(|span| span.protocol == "mysql");
+        self.did.compare("the clients", &Tally::of(&spans, Kind::Client, &self.pids, call))?;
+        let server = [server.pid()];
+        self.did.compare("the server", &Tally::of(&spans, Kind::Server, &server, call))?;
+        spans.retain(|span| self.pids.contains(&span.pid) || server.contains(&span.pid));
+        Ok(spans)
+    }
+}
+
+/// Text and prepared statements, errors with their numbers, transactions, several statements in one
+/// text, over TCP and over a unix socket.
+#[test]
+fn statements_are_exact_on_both_ends() -> Result<()> {
+    if missing("mysql", &NEEDS)? {
+        return Ok(());
+    }
+    let server = MariaDb::start()?;
+    let agent = start_agent("protocols: {query_text: 500B}\n")?;
+    let mut clients = Clients::default();
+    let (tcp, unix) = (server.tcp(), server.unix());
+    clients.run(&mut MariaDb::python(
+        "pymysql",
+        &tcp,
+        &[
+            "select:800",
+            "insert:200",
+            "transactions:50",
+            "failing:10",
+            "several:10",
+            "procedures:10",
+        ],
+    )?)?;
+    clients.run(&mut MariaDb::python(
+        "connector",
+        &tcp,
+        &["prepared:1000", "empty:10", "pings:5", "failing:2"],
+    )?)?;
+    clients.run(&mut MariaDb::python(
+        "pymysql",
+        &unix,
+        &["select:100", "failing:2", "pings:5"],
+    )?)?;
+    clients.run(&mut MariaDb::python("connector", &unix, &["prepared:100"])?)?;
+    clients.run(&mut MariaDb::node("mysql_client.js", &tcp, &["50", "50"]))?;
+    clients.run(&mut MariaDb::node("mysql_client.js", &unix, &["10", "10"]))?;
+    clients.run(&mut MariaDb::node("mariadb_client.js", &tcp, &["200"]))?;
+    clients.run(&mut MariaDb::node("mariadb_client.js", &unix, &["20"]))?;
+    clients.run_known(
+        server.client("mariadb-slap")?.args([
+            "--create-schema=shop",
+            "--no-drop",
+            "--concurrency=4",
+            "--number-of-queries=1000",
+            "--query=SELECT id, name FROM orders WHERE id = 1",
+        ]),
+        &[("SELECT orders -", 1000)],
+    )?;
+    let statements = "SELECT 1; DELETE FROM orders WHERE id = 4711; COMMIT; SELECT * FROM missing";
+    clients.run_known(
+        server.client("mariadb")?.args(["shop", "--force", "--execute", statements]),
+        &[("SELECT -", 1), ("DELETE orders -", 1), ("SELECT missing 1146", 1), ("COMMIT -", 1)],
+    )?;
+    clients.run_known(
+        server.client("mariadb")?.args(["--execute", "SELECT 1", "nowhere"]),
+        &[("CONNECT 1049", 1)],
+    )?;
+
+    for span in clients.compare(agent, &server)? {
+        ensure!(span.flags.is_empty(), "{} has flags {:?}", span.name, span.flags);
+        let database = if span.name == "CONNECT" { "nowhere" } else { "shop" };
+        ensure!(span.text("db.namespace") == Some(database), "{span:?}");
+        let code = span.text("db.response.status_code");
+        ensure!(span.text("error.type") == code, "{span:?}");
+        ensure!((span.status == "error") == code.is_some(), "{span:?}");
+        let said = format!("{:?}", span.attributes);
+        for secret in [PASSWORD, "customer-", "4711"] {
+            ensure!(!said.contains(secret), "{secret} is in {said}");
+        }
+    }
+    Ok(())
+}
+
+/// Results and statements larger than what is copied, files, and the compressed protocol.
+#[test]
+fn large_messages_are_counted() -> Result<()> {
+    if missing("mysql: large", &NEEDS)? {
+        return Ok(());
+    }
+    let server = MariaDb::start()?;
+    let agent = start_agent("")?;
+    let mut clients = Clients::default();
+    let tcp = server.tcp();
+    clients.run(&mut MariaDb::python(
+        "pymysql",
+        &tcp,
+        &["large:2", "sent:1", "files:2", "select:5"],
+    )?)?;
+    clients.run(&mut MariaDb::python(
+        "connector",
+        &tcp,
+        &["large:1", "long_data:3", "prepared:5"],
+    )?)?;
+    clients.run(&mut MariaDb::python(
+        "connector",
+        &tcp,
+        &["--compress", "prepared:50", "failing:2", "empty:2", "long_data:1"],
+    )?)?;
+    let statements = "SELECT 1; SELECT REPEAT('x', 1000) FROM seq_1_to_3000; COMMIT";
+    clients.run_known(
+        server.client("mariadb")?.args(["shop", "--compress", "--execute", statements]),
+        &[("SELECT -", 1), ("SELECT seq_1_to_3000 -", 1), ("COMMIT -", 1)],
+    )?;
+    clients.compare(agent, &server)?;
+    Ok(())
+}
+
+/// Connections that are older than vigie: exact from the first command on. What was prepared before is
+/// counted, without its text.
+#[test]
+fn older_connections() -> Result<()> {
+    if missing("mysql: older connections", &NEEDS)? {
+        return Ok(());
+    }
+    let server = MariaDb::start()?;
+    let mut waiting = Vec::new();
+    for (driver, target, jobs) in [
+        ("pymysql", server.tcp(), ["--wait", "select:100", "failing:5"]),
+        ("pymysql", server.unix(), ["--wait", "pings:5", "select:100"]),
+        ("connector", server.tcp(), ["--wait", "prepared:100", "failing:5"]),
+        ("connector", server.unix(), ["--wait", "prepared:100", "pings:5"]),
+    ] {
+        let mut client = Process::start(&mut MariaDb::python(driver, &target, &jobs)?)?;
+        client.wait_output("`waiting`", |lines| {
+            lines.iter().any(|line| line == "waiting").then_some(())
+        })?;
+        waiting.push(client);
+    }
+    let agent = start_agent("")?;
+    let mut clients = Clients::default();
+    for mut client in waiting {
+        client.tell("go")?;
+        clients.ended(client)?;
+    }
+    for span in clients.compare(agent, &server)? {
+        let was_prepared = matches!(&*span.name, "EXECUTE" | "RESET");
+        let expected: &[&str] = if was_prepared { &["mid_stream"] } else { &[] };
+        ensure!(span.flags == expected, "{} has flags {:?}", span.name, span.flags);
+    }
+    Ok(())
+}
