@@ -361,7 +361,9 @@ impl Lookups {
         let found = found.collect();
         let fresh = std::mem::take(&mut self.fresh_tcp);
         let mut over_tcp = std::mem::replace(&mut self.settled_tcp, fresh);
-        over_tcp.iter_mut().for_each(|one| self.join(one));
+        for one in &mut over_tcp {
+            self.join(one);
+        }
         Settled { found, over_tcp, answers: std::mem::take(&mut self.answers) }
     }
 
