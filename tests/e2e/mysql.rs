@@ -4,7 +4,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use vigie_tests::agent::{Agent, Options};
 use vigie_tests::mariadb::{MariaDb, PASSWORD, call, said};
 use vigie_tests::needs::{Need, missing};
@@ -68,11 +68,15 @@ impl Clients {
         agent.settle(2 * self.did.total(), |span| span.protocol == "mysql");
         // More than there should be comes right behind.
         thread::sleep(Duration::from_millis(300));
+        let losses = agent.metrics()?.reasons();
         let mut spans = agent.stop()?.spans;
         spans.retain(|span| span.protocol == "mysql");
-        self.did.compare("the clients", &Tally::of(&spans, Kind::Client, &self.pids, call))?;
         let server = [server.pid()];
-        self.did.compare("the server", &Tally::of(&spans, Kind::Server, &server, call))?;
+        let lost = || format!("with losses {losses:?}");
+        let client = Tally::of(&spans, Kind::Client, &self.pids, call);
+        self.did.compare("the clients", &client).with_context(lost)?;
+        let answered = Tally::of(&spans, Kind::Server, &server, call);
+        self.did.compare("the server", &answered).with_context(lost)?;
         spans.retain(|span| self.pids.contains(&span.pid) || server.contains(&span.pid));
         Ok(spans)
     }
@@ -101,6 +105,7 @@ fn statements_are_exact_on_both_ends() -> Result<()> {
             "procedures:10",
         ],
     )?)?;
+    clients.run(&mut MariaDb::python("pymysql", &tcp, &["cursors:3", "commands:2"])?)?;
     clients.run(&mut MariaDb::python(
         "connector",
         &tcp,

@@ -23,10 +23,31 @@ const DRIVERS: [Need; 6] = [
     Need::NodePackage("pg"),
 ];
 
-/// The rings are large, as a debug build on a busy machine is slow.
-fn start_agent() -> Result<Agent> {
-    let config = "capture: {ring_bytes: 32MiB}\nprotocols: {query_text: 1KiB}\n".to_owned();
+/// Watches only what the test starts, as other tests may keep the machine busy. The rings are large, as a
+/// debug build is slow.
+fn start_agent(server: &Postgres) -> Result<Agent> {
+    let config = format!(
+        "capture: {{ring_bytes: 32MiB}}\nprotocols: {{query_text: 1KiB}}\nwatch: {{include: [\
+         {{pid: {}}}, {{executable: postgres}}, {{service: \"test-*\"}}]}}\n",
+        server.pid(),
+    );
     Agent::start(&Options { config: Some(config), ..Options::default() })
+}
+
+/// A command that waits until vigie knows its process.
+fn known(command: &Command, service: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "sleep 1; exec \"$@\"", "sh"])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env("OTEL_SERVICE_NAME", service);
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            shell.env(name, value);
+        }
+    }
+    shell
 }
 
 /// Name and error.
@@ -60,9 +81,8 @@ impl Client {
         let mut command = python("postgres_client.py")?;
         command
             .args(["--driver", driver, "--host", host, "--port", &server.port().to_string()])
-            .args(jobs)
-            .env("OTEL_SERVICE_NAME", driver);
-        Ok(Self(Process::start(&mut command)?))
+            .args(jobs);
+        Ok(Self(Process::start(&mut known(&command, "test-python"))?))
     }
 
     fn node(server: &Postgres, host: &str, options: &[&str]) -> Result<Self> {
@@ -71,9 +91,8 @@ impl Client {
             .arg(script("postgres_client.js"))
             .args([host, &server.port().to_string()])
             .args(options)
-            .env("NODE_PATH", node_packages())
-            .env("OTEL_SERVICE_NAME", "node");
-        Ok(Self(Process::start(&mut command)?))
+            .env("NODE_PATH", node_packages());
+        Ok(Self(Process::start(&mut known(&command, "test-node"))?))
     }
 
     fn wait(&mut self) -> Result<()> {
@@ -116,7 +135,7 @@ fn pgbench_is_exact_on_both_ends() -> Result<()> {
     }
     let server = Postgres::start()?;
     run(server.client("pgbench", "127.0.0.1", "shop").args(["-i", "-q"]))?;
-    let agent = start_agent()?;
+    let agent = start_agent(&server)?;
     let names = [
         "BEGIN -",
         "UPDATE pgbench_accounts -",
@@ -136,7 +155,7 @@ fn pgbench_is_exact_on_both_ends() -> Result<()> {
         for host in ["127.0.0.1", server.folder()] {
             let mut command = server.client("pgbench", host, "shop");
             command.args(["-n", "-c", "2", "-t", "250", "-M", mode]);
-            let process = Process::start(&mut command)?;
+            let process = Process::start(&mut known(&command, "test-pgbench"))?;
             pids.push((mode, process.pid()));
             let ended = process.wait(2 * LIMIT)?;
             ensure!(ended.status.success(), "pgbench: {:?}", ended.errors);
@@ -161,7 +180,7 @@ fn errors_of_a_script_have_their_sqlstate() -> Result<()> {
         return Ok(());
     }
     let server = Postgres::start()?;
-    let agent = start_agent()?;
+    let agent = start_agent(&server)?;
     let script = "SELECT * FROM missing WHERE name = 'swordfish';
         INSERT INTO orders (id) VALUES (1);
         SELECT amount / 0 FROM orders;
@@ -170,7 +189,9 @@ fn errors_of_a_script_have_their_sqlstate() -> Result<()> {
         DELETE FROM orders WHERE amount = 'swordfish';\n";
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), script.repeat(50))?;
-    let psql = Process::start(server.psql("shop").arg("-f").arg(file.path()))?;
+    let psql = server.psql("shop");
+    let mut psql = known(&psql, "test-psql");
+    let psql = Process::start(psql.arg("-f").arg(file.path()))?;
     let pid = psql.pid();
     psql.wait(2 * LIMIT)?;
     let said: Tally = [
@@ -196,7 +217,7 @@ fn drivers_are_exact_on_both_ends() -> Result<()> {
         return Ok(());
     }
     let server = Postgres::start()?;
-    let agent = start_agent()?;
+    let agent = start_agent(&server)?;
     let mut said = Vec::new();
     for host in ["127.0.0.1", server.folder()] {
         let jobs = [
@@ -255,7 +276,7 @@ fn connections_older_than_vigie() -> Result<()> {
     for client in &mut clients {
         client.wait()?;
     }
-    let agent = start_agent()?;
+    let agent = start_agent(&server)?;
     let mut said = Vec::new();
     for mut client in clients {
         client.0.tell("go")?;

@@ -23,6 +23,7 @@ pub const PASSWORD: &str = "swordfish-7731";
 
 /// Tables that the tests' clients know.
 const SCHEMA: &str = "
+    CREATE DATABASE other;
     CREATE DATABASE shop;
     USE shop;
     CREATE TABLE orders (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(100), price DECIMAL(12,2));

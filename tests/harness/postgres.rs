@@ -71,6 +71,11 @@ impl Postgres {
         Ok(server)
     }
 
+    /// The process that makes one for each connection.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().map_or(0, Process::pid)
+    }
+
     /// Its TCP port.
     pub fn port(&self) -> u16 {
         self.port

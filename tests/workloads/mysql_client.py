@@ -11,6 +11,7 @@ input.
 import collections
 import json
 import os
+import struct
 import sys
 import tempfile
 
@@ -49,6 +50,7 @@ class Client:
             )
         self.text = driver == "pymysql"
         self.asked = False
+        self.password = password.encode()
 
     def cursor(self, **options):
         """The connector asks whether the server is there before it gives one out."""
@@ -188,6 +190,71 @@ def empty(client, number):
     note("RESET", "orders", number=2 * number)
 
 
+def send(client, code, arguments=b""):
+    """A command that the driver has no method for."""
+    client.db._execute_command(code, arguments)
+
+
+def receive(client):
+    """Packets up to one that ends a list."""
+    packets = []
+    while True:
+        packet = client.db._read_packet()
+        if packet.is_eof_packet():
+            return packets, packet
+        packets.append(packet)
+
+
+def cursors(client, number):
+    """Rows that are fetched two by two."""
+    for _ in range(number):
+        send(client, 0x16, "SELECT seq FROM seq_1_to_10")
+        statement = client.db._read_packet().get_all_data()[1:5]
+        receive(client)
+        send(client, 0x17, statement + struct.pack("<BI", 1, 1))
+        receive(client)
+        note("PREPARE", "seq_1_to_10")
+        note("SELECT", "seq_1_to_10")
+        rows = 0
+        while rows < 10:
+            send(client, 0x1C, statement + struct.pack("<I", 2))
+            rows += len(receive(client)[0])
+            note("FETCH", "seq_1_to_10")
+        send(client, 0x1A, statement)
+        client.db._read_packet()
+        note("RESET", "seq_1_to_10")
+        send(client, 0x19, statement)
+
+
+def commands(client, number):
+    """Those that no driver sends by itself."""
+    from pymysql._auth import scramble_native_password
+
+    for _ in range(number):
+        send(client, 0x04, b"orders\0")
+        assert len(receive(client)[0]) == 3
+        send(client, 0x0A)
+        receive(client)
+        receive(client)
+        send(client, 0x1B, struct.pack("<H", 0))
+        client.db._read_packet()
+        send(client, 0x1F)
+        client.db._read_packet()
+        send(client, 0x11, b"app\0\x14" + b"?" * 20 + b"other\0\x2d\0mysql_native_password\0\0")
+        asked = client.db._read_packet().get_all_data()
+        challenge = asked[1:].split(b"\0", 1)[1][:20]
+        client.db.write_packet(scramble_native_password(client.password, challenge))
+        client.db._read_packet()
+        send(client, 0x02, b"shop")
+        client.db._read_packet()
+        note("FIELD_LIST")
+        note("PROCESS_INFO")
+        note("SET_OPTION")
+        note("RESET_CONNECTION")
+        note("CHANGE_USER")
+        note("INIT_DB")
+
+
 def long_data(client, number):
     for index in range(number):
         with client.cursor(prepared=True) as cursor:
@@ -200,7 +267,7 @@ def long_data(client, number):
 JOBS = {
     name: job
     for name, job in globals().items()
-    if callable(job) and getattr(job, "__module__", None) == __name__ and name not in ("note", "Client")
+    if callable(job) and getattr(job, "__module__", None) == __name__ and name not in ("note", "Client", "send", "receive")
 }
 
 
