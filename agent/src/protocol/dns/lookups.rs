@@ -338,6 +338,12 @@ impl Lookups {
 
     /// Nothing more comes: what waits is given out as far as it is known.
     pub fn finish(&mut self, now: MonoNs) {
+        for over_tcp in [&mut self.fresh_tcp, &mut self.settled_tcp].map(std::mem::take) {
+            for mut one in over_tcp {
+                self.join(&mut one);
+                self.settled_tcp.push(one);
+            }
+        }
         self.expire(now);
         while let Some((_, number)) = self.deadlines.first().copied() {
             self.give_up(number, now);

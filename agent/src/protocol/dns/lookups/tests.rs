@@ -273,6 +273,12 @@ fn a_cut_answer_is_asked_for_again_over_tcp() {
     assert_eq!(heard.all(), expected);
     heard.lookups.expire(100 * SECOND);
     assert!(heard.all().is_empty());
+    // All at once at the end, as in a short recording.
+    heard.lookups.datagram(&client(SECOND, Sent, &asked));
+    heard.lookups.datagram(&client(2 * SECOND, Received, &answered));
+    heard.lookups.over_tcp(over_tcp(3 * SECOND, 4 * SECOND), None);
+    heard.lookups.finish(4 * SECOND);
+    assert_eq!(heard.all(), expected);
     // Nobody asks again: the cut answer was enough.
     heard.lookups.datagram(&client(SECOND, Sent, &asked));
     heard.lookups.datagram(&client(2 * SECOND, Received, &answered));
