@@ -54,8 +54,10 @@ const BLIND_BYTES: u64 = 16 << 10;
 const MAX_MESSAGES: u32 = 64;
 
 /// Rounds of the walk: each ends with a frame, with a buffer or with a record that is full. A call may
-/// have 1,024 buffers. So many times so many, as the verifier goes through each round of a loop.
-const MAX_ROUNDS: [u32; 2] = [64, 32];
+/// have 1,024 buffers; and the window that a stream begins with, 64 KiB, has room for 10,000 messages of
+/// gRPC of one byte, which a client may read in one call. So many times so many, as the verifier goes
+/// through each round of a loop.
+const MAX_ROUNDS: [u32; 2] = [128, 128];
 
 /// Value of `pending_length` while it is not known where a frame begins.
 pub(crate) const LOST: u32 = 255;
