@@ -110,8 +110,11 @@ func ask(port, streams string, wanted []string) {
 // One request; its status, 0 where there was none.
 func once(transport *http2.Transport, url, path string) int {
 	method, body := "GET", []byte(nil)
-	if strings.HasPrefix(path, "/post") {
+	if parts := strings.Split(path, "/"); parts[1] == "post" {
 		method, body = "POST", make([]byte, 100000)
+	} else if parts[1] == "put" {
+		size, _ := strconv.Atoi(parts[2])
+		method, body = "POST", make([]byte, size)
 	}
 	request, err := http.NewRequest(method, url, bytes.NewReader(body))
 	if err != nil {

@@ -41,16 +41,13 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>> {
     body.collect().await?;
     let mut parts = head.uri.path().split('/').skip(1);
     let (what, number) = (parts.next(), parts.next());
-    let number = || number.unwrap_or_default().parse::<u16>();
+    let number = || number.unwrap_or_default().parse::<usize>();
     let mut response = Response::new(Body::from("hello\n"));
     match what {
         // An error of the service becomes a reset of the stream.
         Some("reset") => bail!("as asked"),
-        Some("bytes") => {
-            let size = head.uri.path().rsplit('/').next().unwrap_or_default().parse()?;
-            *response.body_mut() = vec![0; size].into();
-        }
-        Some("status") => *response.status_mut() = number()?.try_into()?,
+        Some("bytes") => *response.body_mut() = vec![0; number()?].into(),
+        Some("status") => *response.status_mut() = u16::try_from(number()?)?.try_into()?,
         _ => {}
     }
     Ok(response)
@@ -107,13 +104,14 @@ async fn ask(port: &str, streams: usize, wanted: &[&str]) -> Result<()> {
 
 /// One request; its status.
 async fn once(client: &Client<HttpConnector, Body>, url: &str, path: &str) -> Result<u16> {
-    let is_post = path.starts_with("/post");
-    let body = if is_post { vec![0; 100_000].into() } else { Body::default() };
-    let request = Request::builder()
-        .version(Version::HTTP_2)
-        .method(if is_post { Method::POST } else { Method::GET })
-        .uri(url)
-        .body(body)?;
+    let mut parts = path.split('/').skip(1);
+    let (method, size) = match parts.next() {
+        Some("post") => (Method::POST, 100_000),
+        Some("put") => (Method::POST, parts.next().unwrap_or_default().parse()?),
+        _ => (Method::GET, 0),
+    };
+    let body: Body = vec![0; size].into();
+    let request = Request::builder().version(Version::HTTP_2).method(method).uri(url).body(body)?;
     let response = client.request(request).await?;
     let status = response.status().as_u16();
     response.into_body().collect().await?;
