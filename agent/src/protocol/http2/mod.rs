@@ -8,7 +8,8 @@
 //! records may be lost, and connections may be older than vigie. What is reported stays true:
 //!
 //! - A gap within a frame changes nothing but that frame. Where its end goes by unseen, the place is
-//!   lost, and found again only where several frame headers in a row prove it ([`search`]).
+//!   lost, and found again where the kernel knows it ([`Http2::placed`]), else only where several frame
+//!   headers in a row prove it ([`search`]).
 //! - Where header blocks went by unseen, fields that refer to them are not known ([`hpack`]). What is
 //!   not known is left out, and the span has the flag that says why: `mid_stream` on a connection that
 //!   is older than vigie, `lossy` after a loss, `truncated` after too large a block.
@@ -41,7 +42,7 @@ use stream::{Ended, Stream};
 use streams::Streams;
 
 use super::{Advice, At, End, Exchange, Limits, Piece, Problem, Role, Sink};
-use crate::event::{Direction, MonoNs};
+use crate::event::{Direction, MonoNs, Place};
 use crate::span::Flags;
 use crate::span::http::HttpError;
 
@@ -87,6 +88,8 @@ pub struct Http2 {
     malformed: u8,
     /// Streams that the client has reset since the last response.
     resets: u32,
+    /// Where a frame begins in the bytes of a direction that come next.
+    place: Option<(Direction, Place)>,
 }
 
 impl Http2 {
@@ -103,6 +106,7 @@ impl Http2 {
             highest: 0,
             malformed: 0,
             resets: 0,
+            place: None,
         };
         parser.requests.expect_preface();
         match begin {
@@ -128,6 +132,13 @@ impl Http2 {
         }
     }
 
+    /// Where the kernel knows that a frame begins in the next bytes of a direction. After a loss the
+    /// place is known at once, so that every request is counted whose first byte was captured: the kernel
+    /// counts the others.
+    pub fn placed(&mut self, direction: Direction, place: Option<Place>) {
+        self.place = place.map(|place| (direction, place));
+    }
+
     /// Whether requests go in this direction.
     fn asks(&self, direction: Direction) -> bool {
         direction == self.role.request_direction()
@@ -142,8 +153,13 @@ impl Http2 {
             // The kernel recognised the connection by these bytes.
             self.half(self.asks(direction)).start_here(bytes);
         }
-        let mut rest = bytes;
-        let mut fresh = at.segment_start;
+        let (mut rest, mut fresh) = (bytes, at.segment_start);
+        let place = self.place.take().filter(|(of, _)| *of == direction).map(|(_, place)| place);
+        if let Some(place) = place {
+            let used = self.half(self.asks(direction)).resume(place, rest);
+            rest = rest.get(used..).unwrap_or_default();
+            fresh &= used == 0;
+        }
         while !rest.is_empty() {
             // A header block may show that it is the other end.
             let asks = self.asks(direction);
@@ -162,6 +178,9 @@ impl Http2 {
             }
             rest = rest.get(used..).unwrap_or_default();
             fresh &= used == 0;
+        }
+        if let Some(place) = place {
+            self.half(self.asks(direction)).agree(place);
         }
     }
 

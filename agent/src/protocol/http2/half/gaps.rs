@@ -1,9 +1,35 @@
 //! Bytes of a direction that went by unseen.
 
 use super::super::Flags;
+use super::super::frame::PREFACE;
 use super::{Half, Item, State, flag, in_memory};
+use crate::event::Place;
 
 impl Half {
+    /// Goes on where the kernel knows that a frame begins, if the place is lost and the kernel can be
+    /// trusted: it never lost its own, or not since it was the same as here. How many bytes are passed
+    /// over.
+    pub(in super::super) fn resume(&mut self, place: Place, bytes: &[u8]) -> usize {
+        if matches!(self.state, State::Preface(0)) && !bytes.starts_with(&PREFACE[..1]) {
+            // It went by unseen.
+            self.start_midway();
+        }
+        let is_sure = place.epoch == 0 || self.agreed == Some(place.epoch);
+        if !is_sure || !matches!(self.state, State::Search(_)) {
+            return 0;
+        }
+        self.next_header();
+        self.resumed = true;
+        in_memory(place.offset)
+    }
+
+    /// The bytes of a record in which the kernel knows a frame have been read.
+    pub(in super::super) fn agree(&mut self, place: Place) {
+        if self.lost().is_none() {
+            self.agreed = Some(place.epoch);
+        }
+    }
+
     /// So many bytes went by unseen, `None` for an unknown number.
     pub(in super::super) fn gap(
         &mut self,
@@ -16,19 +42,24 @@ impl Half {
                 search.gap(count);
                 return None;
             }
-            State::Preface(_) | State::Header { .. } => {
-                self.lose(why, true);
-                return None;
-            }
+            State::Preface(_) | State::Header { .. } => return self.lose_all(why),
             State::Collect { left } => *left as u64,
             State::Data { content, padding, .. } => u64::from(*content) + u64::from(*padding),
             State::Pass { left } => u64::from(*left),
         };
         let inside = count.filter(|count| *count <= left);
         let item = self.gap_within(inside.unwrap_or(left), left, why);
-        if inside.is_none() {
-            self.lose(why, true);
+        if inside.is_some() {
+            return item;
         }
+        item.or(self.lose_all(why))
+    }
+
+    /// The place is lost. A header block that was begun is given out as far as it came: its request
+    /// counts.
+    fn lose_all(&mut self, why: Flags) -> Option<Item<'static>> {
+        let item = self.block.cut(why);
+        self.lose(why, true);
         item
     }
 
