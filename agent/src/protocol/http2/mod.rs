@@ -153,13 +153,36 @@ impl Http2 {
             // The kernel recognised the connection by these bytes.
             self.half(self.asks(direction)).start_here(bytes);
         }
-        let (mut rest, mut fresh) = (bytes, at.segment_start);
         let place = self.place.take().filter(|(of, _)| *of == direction).map(|(_, place)| place);
+        let (mut rest, mut fresh) = (bytes, at.segment_start);
         if let Some(place) = place {
-            let used = self.half(self.asks(direction)).resume(place, rest);
-            rest = rest.get(used..).unwrap_or_default();
-            fresh &= used == 0;
+            let half = self.half(self.asks(direction));
+            let offset = place.offset as usize;
+            if half.resume(place, bytes) {
+                rest = bytes.get(offset..).unwrap_or_default();
+                fresh &= offset == 0;
+            } else if place.epoch > 0 && half.lost().is_none() {
+                // Whether it is the same here is seen where the frame begins.
+                let (before, behind) = bytes.split_at(offset.min(bytes.len()));
+                self.read(direction, before, fresh, at, sink);
+                self.half(self.asks(direction)).agree(place);
+                rest = behind;
+                fresh &= before.is_empty();
+            }
         }
+        self.read(direction, rest, fresh, at, sink);
+    }
+
+    /// Reads bytes of a direction; `fresh`: the first of them is the first of a system call.
+    fn read(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        mut fresh: bool,
+        at: &At,
+        sink: &mut impl Sink,
+    ) {
+        let mut rest = bytes;
         while !rest.is_empty() {
             // A header block may show that it is the other end.
             let asks = self.asks(direction);
@@ -178,9 +201,6 @@ impl Http2 {
             }
             rest = rest.get(used..).unwrap_or_default();
             fresh &= used == 0;
-        }
-        if let Some(place) = place {
-            self.half(self.asks(direction)).agree(place);
         }
     }
 

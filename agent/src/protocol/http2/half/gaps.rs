@@ -6,28 +6,26 @@ use super::{Half, Item, State, flag, in_memory};
 use crate::event::Place;
 
 impl Half {
-    /// Goes on where the kernel knows that a frame begins, if the place is lost and the kernel can be
-    /// trusted: it never lost its own, or not since it was the same as here. How many bytes are passed
-    /// over.
-    pub(in super::super) fn resume(&mut self, place: Place, bytes: &[u8]) -> usize {
+    /// Goes on where the kernel knows that a frame begins in `bytes`, if the place is lost and the
+    /// kernel can be trusted: it never lost its own, or not since it was the same as here.
+    pub(in super::super) fn resume(&mut self, place: Place, bytes: &[u8]) -> bool {
         if matches!(self.state, State::Preface(0)) && !bytes.starts_with(&PREFACE[..1]) {
             // It went by unseen.
             self.start_midway();
         }
         let is_sure = place.epoch == 0 || self.agreed == Some(place.epoch);
-        if !is_sure || !matches!(self.state, State::Search(_)) {
-            return 0;
+        if !is_sure || self.lost().is_none() {
+            return false;
         }
         self.next_header();
         self.resumed = true;
-        in_memory(place.offset)
+        true
     }
 
-    /// The bytes of a record in which the kernel knows a frame have been read.
+    /// Where the kernel knows that a frame begins, one begins here, too, or not.
     pub(in super::super) fn agree(&mut self, place: Place) {
-        if self.lost().is_none() {
-            self.agreed = Some(place.epoch);
-        }
+        let begins = matches!(self.state, State::Header { have: 0, .. });
+        self.agreed = begins.then_some(place.epoch);
     }
 
     /// So many bytes went by unseen, `None` for an unknown number.
