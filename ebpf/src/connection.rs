@@ -10,7 +10,7 @@ use vigie_common::{
 
 use crate::{
     first::may_begin_message,
-    http2,
+    frames,
     kernel::read,
     maps::{CONNECTIONS, count},
     params::{offset, setting},
@@ -222,7 +222,8 @@ pub(crate) fn catch_up(connection: &mut Connection, work: &Work) -> bool {
     if !is_end && unseen < 1 << 31 {
         connection.received.position += u64::from(unseen);
         if connection.is_http2() {
-            connection.received.pending_length = http2::LOST;
+            connection.received.pending_length = frames::LOST;
+            connection.exchange.number += 1;
         }
         count(Counter::BytesUnread, unseen.into());
     }
@@ -245,7 +246,8 @@ const NO_EXCHANGE: Exchange = Exchange {
     request_length: 0,
     response_length: 0,
     class: 0,
-    reserved: [0; 6],
+    reserved: [0; 2],
+    stream: 0,
 };
 
 /// Whether a socket that is not known gets an entry.

@@ -18,11 +18,14 @@ use crate::{
     first::{vigie_first_bytes, vigie_seen},
     maps::{NOTHING, SETTLED, UNDELIVERED, count},
     word::{add as atomic_add, zero},
-    work::{Work, work as state},
+    work::{Caller, Work, work as state},
 };
 
 /// A duration that is not known.
 const NO_DURATION: u64 = u64::MAX;
+
+/// In place of a connection's number, which is never 0.
+const NO_CONNECTION: u64 = 0;
 
 /// Before a request's bytes are copied: whether the next exchange begins with them. `last_ns` is
 /// when bytes went by before.
@@ -196,6 +199,21 @@ fn add(exchange: &Exchange, connection: u64, end_ns: u64) {
     vigie_undelivered(start, rest, duration, connection, exchange.number.into());
 }
 
+/// So many requests of HTTP/2 were in records that found no room. What is known of them is who made or
+/// answered them.
+#[inline(always)]
+pub(crate) fn streams_lost(caller: &Caller, class: u8, streams: u32) {
+    let key = UndeliveredKey {
+        process_start_ns: caller.start_ns,
+        tgid: caller.tgid,
+        status: 0,
+        class,
+        method: 0,
+    };
+    let [start, rest] = packed(&key);
+    vigie_undelivered(start, rest, NO_DURATION, NO_CONNECTION, streams.into());
+}
+
 /// A key as numbers, which is what a global function takes.
 #[inline(always)]
 fn packed(key: &UndeliveredKey) -> [u64; 2] {
@@ -206,7 +224,8 @@ fn packed(key: &UndeliveredKey) -> [u64; 2] {
     [key.process_start_ns, rest]
 }
 
-/// Counts an exchange that lost a record, unless user space has done so.
+/// Counts an exchange that lost a record, unless user space has done so. With [`NO_CONNECTION`], counts
+/// `number` of them.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn vigie_undelivered(
@@ -216,7 +235,10 @@ pub extern "C" fn vigie_undelivered(
     connection: u64,
     number: u64,
 ) -> u64 {
-    if let Some(settled) = SETTLED.get_ptr(connection) {
+    let mut exchanges = 1;
+    if connection == NO_CONNECTION {
+        exchanges = number;
+    } else if let Some(settled) = SETTLED.get_ptr(connection) {
         // SAFETY: map values stay valid while the program runs.
         if u64::from(unsafe { *settled }) == number {
             return 0;
@@ -236,18 +258,18 @@ pub extern "C" fn vigie_undelivered(
         count(Counter::LostUndeliveredFull, 1);
         return 0;
     };
-    increment(value, duration_ns);
+    increment(value, exchanges, duration_ns);
     0
 }
 
 const BPF_NOEXIST: u64 = 1;
 
 #[inline(always)]
-fn increment(value: *mut Undelivered, duration_ns: u64) {
+fn increment(value: *mut Undelivered, exchanges: u64, duration_ns: u64) {
     // SAFETY: map values stay valid while the program runs, and other CPUs change these fields
     // atomically only; but for the largest duration, see its description.
     unsafe {
-        atomic_add(&raw mut (*value).count, 1);
+        atomic_add(&raw mut (*value).count, exchanges);
         if duration_ns == NO_DURATION {
             return;
         }

@@ -8,7 +8,7 @@ use vigie_common::{counter::Counter, record::Data};
 use crate::{
     connection::Connection,
     emit,
-    http2::Walk,
+    frames::Walk,
     kernel::{read, read_user},
     maps::{WORK, count},
     word::{add, zero},

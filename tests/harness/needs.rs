@@ -21,6 +21,8 @@ pub enum Need {
     Rotel,
     /// The gRPC library for Python that `cargo xtask setup` installs.
     Grpcio,
+    /// Go with the sources of its gRPC library, which `cargo xtask setup` installs.
+    Go,
 }
 
 /// Whether something is missing. Says so, and notes `NAME: REASON` in the file that
@@ -52,9 +54,18 @@ fn reason(need: Need) -> Result<Option<String>> {
         Need::Program(program) if find(program).is_none() => Some(format!("no {program}")),
         Need::Rotel if rotel().is_none() => Some("no rotel, run cargo xtask setup".to_owned()),
         Need::Grpcio if grpcio().is_none() => Some("no grpcio, run cargo xtask setup".to_owned()),
+        Need::Go if find("go").is_none() || !Path::new(GO_LIBRARIES).join(GO_GRPC).is_dir() => {
+            Some("no Go with gRPC, run cargo xtask setup".to_owned())
+        }
         _ => None,
     })
 }
+
+/// Where Debian's packages put sources of Go, a `GOPATH`.
+pub const GO_LIBRARIES: &str = "/usr/share/gocode";
+
+/// gRPC below it.
+const GO_GRPC: &str = "src/google.golang.org/grpc";
 
 /// The top of the workspace.
 pub fn workspace() -> PathBuf {
@@ -95,9 +106,12 @@ pub fn grpcio() -> Option<PathBuf> {
 
 /// The Python environment that `cargo xtask setup` makes.
 fn environment() -> PathBuf {
-    let setup =
-        env::var_os("VIGIE_SETUP").map_or_else(|| workspace().join("target/setup"), PathBuf::from);
-    setup.join("venv")
+    setup().join("venv")
+}
+
+/// The folder that `cargo xtask setup` fills.
+pub fn setup() -> PathBuf {
+    env::var_os("VIGIE_SETUP").map_or_else(|| workspace().join("target/setup"), PathBuf::from)
 }
 
 /// An executable on the path, or where Debian keeps servers.

@@ -7,6 +7,7 @@
 mod field;
 pub mod http1;
 pub mod http2;
+mod rpc;
 #[cfg(test)]
 mod testing;
 mod traceparent;

@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vigie::event::{Direction, MonoNs, ProcessKey, Unit};
+use vigie::event::{Direction, MonoNs, Place, ProcessKey, Unit};
 use vigie::protocol::http2::{Begin, Http2};
 use vigie::protocol::{Advice, At, End, Exchange, Limits, Piece, Problem, Role, Sink};
 
@@ -69,6 +69,13 @@ fuzz_target!(|input: &[u8]| {
             }
             14 if *length > 250 => {
                 parser.end(End::Received, time, &mut count);
+                Piece::Bytes(bytes)
+            }
+            16 => {
+                let place = |byte: &u8| {
+                    Place { offset: u32::from(*byte) & 63, epoch: u32::from(*length) & 1 }
+                };
+                parser.placed(direction, bytes.first().map(place));
                 Piece::Bytes(bytes)
             }
             _ => Piece::Bytes(bytes),
