@@ -26,7 +26,7 @@ use crate::{
     params::setting,
     probes,
     word::zero,
-    work::{Caller, Source, Work, next_buffer, vigie_pieces, vigie_single, work},
+    work::{Source, Work, next_buffer, vigie_pieces, vigie_single, work},
 };
 
 /// Rounds of the copy loop: iovec entries and slices together.
@@ -51,10 +51,9 @@ pub(crate) fn moved(work: &Work, direction: Direction) {
 #[inline(never)]
 pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     let Some(work) = work(slot) else { return 0 };
-    let sock = work.sock;
     let direction = if sent == 0 { Direction::Received } else { Direction::Sent };
     let total = work.total;
-    let Some(connection) = connection::of(work, direction, total) else { return 0 };
+    let Some(connection) = connection::of(work, direction) else { return 0 };
     if !connection.is_interesting() {
         return 0;
     }
@@ -72,7 +71,7 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     connection.last_ns = work.caller.exit_ns;
     let mut fresh = 0;
     if connection.class == Class::Unknown as u8 {
-        fresh = undecided(connection, work, direction, turn);
+        fresh = vigie_undecided(slot, sent, turn.into());
         if fresh == 0 {
             connection.half(direction).position += total;
             return 0;
@@ -89,8 +88,9 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     }
     let tuning = tuning();
     let shed = tuning.shed != 0;
-    if connection.announced == 0 && !shed {
-        announce(connection, &work.caller, sock);
+    if connection.announced == 0 && !shed && vigie_announce(slot) != 0 {
+        connection.announced = 1;
+        connection.heard = 1;
     }
     let unannounced = u64::from(connection.announced == 0);
     if connection.is_http2() {
@@ -106,8 +106,7 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
         at_most(setting!(response_bytes), tuning.response_bytes)
     };
     let hint = hint(connection.id, direction);
-    let half = connection.half(direction);
-    let (pending, pending_length) = (half.pending, half.pending_length);
+    let pending_length = connection.half(direction).pending_length;
     if is_request {
         exchange::before_request(connection, work, turn || pending_length > 0, last_ns);
     }
@@ -118,11 +117,7 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     work.responded =
         u32::from(!is_request && connection.exchange.flags & exchange_flags::RESPONSE != 0);
     if pending_length > 0 {
-        if is_request {
-            exchange::take_request(&mut connection.exchange, pending, pending_length);
-        } else {
-            exchange::take_response(&mut connection.exchange, [pending, 0], pending_length);
-        }
+        exchange::vigie_pending(slot, sent, is_request.into());
     }
     let half = connection.half(direction);
     // With bytes pending, the turn's first call was too short to tell what the connection is.
@@ -143,7 +138,7 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
         work.failed += 1;
     } else {
         if half.pending_length > 0 {
-            carry(work, half);
+            vigie_carry(slot, sent);
         }
         let before = work.budget;
         vigie_copy(slot);
@@ -323,6 +318,17 @@ fn rest(work: &mut Work) {
     }
 }
 
+/// [`carry`] for the connection in [`Work`]; a global function like [`vigie_moved`], as it is rare.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_carry(slot: u64, sent: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
+    let Some(connection) = connection::known(work.sock) else { return 0 };
+    let direction = if sent == 0 { Direction::Received } else { Direction::Sent };
+    carry(work, connection.half(direction));
+    0
+}
+
 /// The first bytes of a turn that came in too small pieces to be classified at once go out in a
 /// record of their own, now that the connection is known.
 #[inline(always)]
@@ -346,9 +352,18 @@ pub(crate) fn carry(work: &mut Work, half: &mut connection::Half) {
     header.flags = flags & !data_flags::TURN;
 }
 
-/// Looks at the first bytes of a turn on a connection that is not classified. Returns what they are
-/// where that makes it known, else 0.
+/// Looks at the first bytes of a turn on the connection in [`Work`], which is not classified; a global
+/// function like [`vigie_moved`]. Returns what they are where that makes it known, else 0.
+#[unsafe(no_mangle)]
 #[inline(never)]
+pub extern "C" fn vigie_undecided(slot: u64, sent: u64, turn: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
+    let Some(connection) = connection::known(work.sock) else { return 0 };
+    let direction = if sent == 0 { Direction::Received } else { Direction::Sent };
+    undecided(connection, work, direction, turn != 0)
+}
+
+#[inline(always)]
 fn undecided(connection: &mut Connection, work: &Work, direction: Direction, turn: bool) -> u64 {
     let total = work.total;
     if turn {
@@ -431,16 +446,20 @@ fn at_most(setting: u32, limit: u32) -> u32 {
     if limit == 0 { setting } else { setting.min(limit) }
 }
 
-/// Tells user space of a connection. Tried again with the next segment when there was no room.
+/// Tells user space of the connection in [`Work`], a global function like [`vigie_moved`]. Returns 1 when
+/// there was room; else it is tried again with the next segment.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn announce(connection: &mut Connection, caller: &Caller, sock: u64) {
-    if probes::open::emit(connection, caller, sock) {
-        connection.announced = 1;
-        connection.heard = 1;
-        if connection.family == connection::AF_UNIX {
-            need(needs::UNIX_CLOSE);
-        }
+pub extern "C" fn vigie_announce(slot: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
+    let Some(connection) = connection::known(work.sock) else { return 0 };
+    if !probes::open::emit(connection, &work.caller, work.sock) {
+        return 0;
     }
+    if connection.family == connection::AF_UNIX {
+        need(needs::UNIX_CLOSE);
+    }
+    1
 }
 
 /// Handles the end of the stream (`error` 0) or a failed call on a connection.
