@@ -308,6 +308,8 @@ fn calls_of_http2_without_records() -> Result<()> {
     })
     .with_context(|| format!("{last} of {all}"))?;
     ensure!(last == all, "{last} of {all}");
-    ensure!(agent.stop()?.spans.is_empty(), "spans without records");
+    // Of the questions that this test put to vigie meanwhile there may be some.
+    let spans = agent.stop()?.spans;
+    ensure!(spans.iter().all(|span| span.protocol != "http/2"), "spans without records");
     Ok(())
 }
