@@ -101,7 +101,7 @@ reasons! {
     Shed = "shed", "record", Counted, "raise `limits.cpu` or `limits.memory`, or watch fewer processes";
     /// A call that lost a record could not be counted in the kernel: the table for it was full.
     UndeliveredMapFull = "undelivered_map_full", "call", Figures, "raise `capture.ring_bytes`";
-    /// A record of a connection that speaks HTTP/2 was lost: those calls are not counted in the kernel.
+    /// A record of HTTP/2 was lost where the kernel did not know where frames begin: its calls are not counted.
     Http2Lost = "http2_lost", "read or write", Figures, "raise `capture.ring_bytes`, or give vigie more CPU";
     /// A record of a connection of a database or the like was lost: those calls are not counted in the kernel.
     DatabaseLost = "database_lost", "read or write", Figures, "raise `capture.ring_bytes`, or give vigie more CPU";

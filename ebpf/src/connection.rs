@@ -10,13 +10,14 @@ use vigie_common::{
 
 use crate::{
     first::may_begin_message,
-    http2,
+    frames,
     kernel::read,
     maps::{CONNECTIONS, count},
     params::{offset, setting},
     segment::DATAGRAM,
     socket,
-    work::Work,
+    word::clear,
+    work::{Work, work},
 };
 
 /// One direction of a connection. On one that speaks HTTP/2 the fields but the first mean something
@@ -68,7 +69,9 @@ pub(crate) struct Connection {
 }
 
 const _: () = assert!(
-    size_of::<Connection>() == connection_layout::SIZE
+    Class::Unknown as u8 == 0
+        && size_of::<Connection>().is_multiple_of(8)
+        && size_of::<Connection>() == connection_layout::SIZE
         && core::mem::offset_of!(Connection, id) == 0
         && core::mem::offset_of!(Connection, last_ns) == connection_layout::LAST_NS
         && core::mem::offset_of!(Connection, exchange) == connection_layout::EXCHANGE
@@ -135,27 +138,34 @@ pub(crate) fn known(sock: u64) -> Option<&'static mut Connection> {
     (socket::inode_of(sock)? == known.inode).then_some(known)
 }
 
-/// The connection of a socket, made when it is seen for the first time. `length` bytes went by in
-/// `direction` just now and are not in its positions yet.
+/// The connection of the socket in [`Work`], made when it is seen for the first time. The bytes that went
+/// by in `direction` just now are not in its positions yet.
 #[inline(always)]
-pub(crate) fn of(
-    work: &mut Work,
-    direction: Direction,
-    length: u64,
-) -> Option<&'static mut Connection> {
+pub(crate) fn of(work: &Work, direction: Direction) -> Option<&'static mut Connection> {
     if let Some(known) = known(work.sock) {
         return Some(known);
     }
-    first_sight(work, direction, length)
+    if vigie_first_sight(work.slot, direction as u64) == 0 {
+        return None;
+    }
+    let value = CONNECTIONS.get_ptr_mut(work.sock)?;
+    // SAFETY: as in `known`.
+    Some(unsafe { &mut *value })
 }
 
+/// Makes the entry of a connection that is seen for the first time. Returns 1 when there is one now.
+///
+/// A global function in the verifier's sense (see [`crate::segment::vigie_moved`]).
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn first_sight(
-    work: &mut Work,
-    direction: Direction,
-    length: u64,
-) -> Option<&'static mut Connection> {
-    let sock = work.sock;
+pub extern "C" fn vigie_first_sight(slot: u64, sent: u64) -> u64 {
+    let direction = if sent == 0 { Direction::Received } else { Direction::Sent };
+    work(slot).and_then(|work| first_sight(work, direction)).is_some().into()
+}
+
+#[inline(always)]
+fn first_sight(work: &mut Work, direction: Direction) -> Option<()> {
+    let (sock, length) = (work.sock, work.total);
     let family: u16 = read(sock, offset!(sock_family))?;
     if !may_be_of_interest(work, sock, family) {
         return None;
@@ -163,27 +173,17 @@ fn first_sight(
     work.numbered += 1;
     let number = work.numbered << 2 | work.slot & 3;
     let new = &mut work.new;
+    // SAFETY: it is plain integers, of this many words in all.
+    unsafe { clear((&raw mut *new).cast(), size_of::<Connection>() / 8) };
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     new.id = number << 12 | u64::from(cpu & 0xfff);
     new.inode = socket::inode_of(sock)?;
     // SAFETY: no arguments.
     new.last_ns = unsafe { bpf_ktime_get_ns() };
-    new.received = ZERO;
-    new.sent = ZERO;
-    new.lost = 0;
-    new.undecided = 0;
-    new.last_direction = 0;
-    new.announced = 0;
     // Of a unix socket nothing tells how much went by before; the bytes themselves must do.
     new.from_start = u8::from(family != AF_UNIX && at_start(sock, direction, length));
     new.family = family;
-    new.heard = 0;
-    new.reserved = 0;
-    new.class = Class::Unknown as u8;
-    new.sequence = 0;
-    new.reserved2 = 0;
-    new.exchange = NO_EXCHANGE;
     #[expect(
         clippy::needless_borrows_for_generic_args,
         reason = "by value it would be copied to the stack, which has 512 bytes"
@@ -194,9 +194,7 @@ fn first_sight(
         return None;
     }
     count(Counter::ConnectionsOpened, 1);
-    let value = CONNECTIONS.get_ptr_mut(sock)?;
-    // SAFETY: as in `of`.
-    Some(unsafe { &mut *value })
+    Some(())
 }
 
 /// Takes account of bytes that were received in a way that no hook sees: the stream has a gap there.
@@ -228,31 +226,13 @@ pub(crate) fn catch_up(connection: &mut Connection, work: &Work) -> bool {
     if !is_end && unseen < 1 << 31 {
         connection.received.position += u64::from(unseen);
         if connection.is_http2() {
-            connection.received.pending_length = http2::LOST;
+            connection.received.pending_length = frames::LOST;
+            connection.exchange.number += 1;
         }
         count(Counter::BytesUnread, unseen.into());
     }
     now != before
 }
-
-const ZERO: Half = Half { position: 0, pending: 0, pending_ns: 0, pending_length: 0, budget: 0 };
-
-/// Before the first request.
-const NO_EXCHANGE: Exchange = Exchange {
-    start_ns: 0,
-    process_start_ns: 0,
-    request: 0,
-    response: [0; 2],
-    number: 0,
-    lost_before: 0,
-    tgid: 0,
-    status: 0,
-    flags: 0,
-    request_length: 0,
-    response_length: 0,
-    class: 0,
-    reserved: [0; 6],
-};
 
 /// Whether a socket that is not known gets an entry.
 ///

@@ -19,7 +19,7 @@ use crate::{
     exchange,
     maps::{RING0, RING1, RING2, RING3, count},
     params::setting,
-    word::clamp,
+    word::{clamp, modulo},
     work::{Work, work},
 };
 
@@ -172,13 +172,24 @@ fn gather<const N: usize, const PAYLOAD: usize>(work: &mut Work, total: u32) -> 
         return false;
     }
     let record = record.cast::<Sized<PAYLOAD>>();
-    let mut copied = 0u32;
+    // How many bytes there are so far is read back from memory, where the verifier takes it for any number:
+    // so it looks at a round once, not once for each way through the rounds before.
+    let so_far = &raw mut work.header.head;
+    // SAFETY: the field is valid.
+    let copied = || unsafe { so_far.read_volatile() };
+    // SAFETY: as above.
+    unsafe { so_far.write_volatile(0) };
     let mut piece = 0;
-    while piece < GATHERED_ENTRIES as usize && copied < total {
+    while piece < GATHERED_ENTRIES as usize && copied() < total {
+        let offset = copied();
         let [base, length] = work.pieces[piece];
         piece += 1;
-        let length = length.min(u64::from(total - copied)) as u32;
-        let (offset, length) = (clamp::<N>(copied), clamp::<N>(length));
+        if length == 0 {
+            continue;
+        }
+        let length = length.min(u64::from(total.wrapping_sub(offset))) as u32;
+        // No number is changed by this: the offset is below `N`, the length from 1 to `N`.
+        let (offset, length) = (modulo::<N>(offset), modulo::<N>(length.wrapping_sub(1)) + 1);
         // SAFETY: offset and length are at most half of the payload each.
         let result = unsafe {
             bpf_probe_read_user(
@@ -190,13 +201,14 @@ fn gather<const N: usize, const PAYLOAD: usize>(work: &mut Work, total: u32) -> 
         if result != 0 {
             break;
         }
-        copied = offset + length;
+        // SAFETY: as above.
+        unsafe { so_far.write_volatile(offset + length) };
     }
+    let copied = copied();
     if copied < total {
         work.header.flags |= data_flags::UNREADABLE;
         count(Counter::LostUserMemory, 1);
     }
-    work.header.head = copied;
     // SAFETY: the payload has at least 16 bytes; what was not written is not looked at.
     look(work, unsafe { (&raw const (*record).payload).cast::<[u64; 2]>().read_unaligned() });
     count(Counter::BytesCopied, u64::from(copied));

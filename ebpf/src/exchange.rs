@@ -7,22 +7,23 @@
 
 use vigie_common::{
     counter::Counter,
-    exchange::{
-        Exchange, Undelivered, UndeliveredKey, class_of, exchange_flags, is_final, status_of,
-    },
+    exchange::{Exchange, Undelivered, class_of, exchange_flags, is_final, method_code, status_of},
 };
 
 use crate::{
     classify::{REQUEST, vigie_classify},
-    connection::Connection,
+    connection::{Connection, known},
     first::{vigie_first_bytes, vigie_seen},
     maps::{NOTHING, SETTLED, UNDELIVERED, count},
     word::{add as atomic_add, zero},
-    work::{Work, work as state},
+    work::{Caller, Work, work as state},
 };
 
 /// A duration that is not known.
 const NO_DURATION: u64 = u64::MAX;
+
+/// In place of a connection's number, which is never 0.
+const NO_CONNECTION: u64 = 0;
 
 /// Before a request's bytes are copied: whether the next exchange begins with them. `last_ns` is
 /// when bytes went by before.
@@ -54,12 +55,11 @@ fn begins_request(work: &mut Work) -> bool {
 /// Ends the current exchange and begins the next one.
 #[inline(always)]
 fn next(connection: &mut Connection, work: &Work, last_ns: u64) {
-    let id = connection.id;
     let exchange = &mut connection.exchange;
     if exchange.flags & exchange_flags::LOST != 0 {
         exchange.lost_before += 1;
         if exchange.flags & exchange_flags::RESPONDED != 0 {
-            add(exchange, id, last_ns);
+            vigie_answered(work.slot, last_ns);
         }
     }
     exchange.number += 1;
@@ -122,7 +122,7 @@ pub(crate) fn begins_final(seen: [u64; 2], length: u32) -> bool {
 
 /// Bytes of a request's head that came before those of this call.
 #[inline(always)]
-pub(crate) fn take_request(exchange: &mut Exchange, bytes: u64, length: u32) {
+fn take_request(exchange: &mut Exchange, bytes: u64, length: u32) {
     if length == 0 {
         return;
     }
@@ -134,7 +134,7 @@ pub(crate) fn take_request(exchange: &mut Exchange, bytes: u64, length: u32) {
 /// Adds to the first bytes of the response until its status is known. An interim response is
 /// passed over.
 #[inline(always)]
-pub(crate) fn take_response(exchange: &mut Exchange, bytes: [u64; 2], length: u32) {
+fn take_response(exchange: &mut Exchange, bytes: [u64; 2], length: u32) {
     exchange.flags |= exchange_flags::RESPONDED;
     if length == 0 || exchange.response_length >= 12 {
         return;
@@ -180,9 +180,38 @@ pub(crate) fn ended(connection: &Connection) {
     if exchange.flags & exchange_flags::RESPONDED != 0 {
         add(exchange, connection.id, connection.last_ns);
     } else if vigie_classify(exchange.request, u64::from(exchange.request_length)) == REQUEST {
-        let [start, rest] = packed(&exchange.key());
+        let [start, rest] = key(exchange);
         vigie_undelivered(start, rest, NO_DURATION, connection.id, exchange.number.into());
     }
+}
+
+/// Counts the current exchange of the connection in [`Work`], which was answered and lost a record. A
+/// global function as it is rare: the verifier then follows it by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_answered(slot: u64, end_ns: u64) -> u64 {
+    let Some(work) = state(slot) else { return 0 };
+    if let Some(connection) = known(work.sock) {
+        add(&connection.exchange, connection.id, end_ns);
+    }
+    0
+}
+
+/// Takes what came of a message's head before its connection was known to the current exchange, in
+/// [`Work`]'s direction; a global function, as it is rare.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_pending(slot: u64, sent: u64, is_request: u64) -> u64 {
+    let Some(work) = state(slot) else { return 0 };
+    let Some(connection) = known(work.sock) else { return 0 };
+    let half = if sent == 0 { &connection.received } else { &connection.sent };
+    let (pending, length) = (half.pending, half.pending_length);
+    if is_request != 0 {
+        take_request(&mut connection.exchange, pending, length);
+    } else {
+        take_response(&mut connection.exchange, [pending, 0], length);
+    }
+    0
 }
 
 #[inline(always)]
@@ -191,22 +220,40 @@ fn add(exchange: &Exchange, connection: u64, end_ns: u64) {
         // A response whose request went by before anything was seen.
         return;
     }
-    let [start, rest] = packed(&exchange.key());
+    let [start, rest] = key(exchange);
     let duration = end_ns.saturating_sub(exchange.start_ns);
     vigie_undelivered(start, rest, duration, connection, exchange.number.into());
 }
 
-/// A key as numbers, which is what a global function takes.
+/// So many requests of HTTP/2 were in records that found no room. What is known of them is who made or
+/// answered them.
 #[inline(always)]
-fn packed(key: &UndeliveredKey) -> [u64; 2] {
-    let rest = u64::from(key.tgid)
-        | u64::from(key.status) << 32
-        | u64::from(key.class) << 48
-        | u64::from(key.method) << 56;
-    [key.process_start_ns, rest]
+pub(crate) fn streams_lost(caller: &Caller, class: u8, streams: u32) {
+    let rest = u64::from(caller.tgid) | u64::from(class) << 48;
+    vigie_undelivered(caller.start_ns, rest, NO_DURATION, NO_CONNECTION, streams.into());
 }
 
-/// Counts an exchange that lost a record, unless user space has done so.
+/// What an exchange is counted under ([`Exchange::key`]), as numbers, which is what a global function
+/// takes.
+#[inline(always)]
+fn key(exchange: &Exchange) -> [u64; 2] {
+    let method = vigie_method(exchange.request, exchange.request_length.into());
+    let rest = u64::from(exchange.tgid)
+        | u64::from(exchange.status) << 32
+        | u64::from(exchange.class) << 48
+        | method << 56;
+    [exchange.process_start_ns, rest]
+}
+
+/// [`method_code`], for the verifier to follow its many comparisons once, not once for each way to it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_method(bytes: u64, length: u64) -> u64 {
+    method_code(bytes, length as u8).into()
+}
+
+/// Counts an exchange that lost a record, unless user space has done so. With [`NO_CONNECTION`], counts
+/// `number` of them.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn vigie_undelivered(
@@ -216,7 +263,10 @@ pub extern "C" fn vigie_undelivered(
     connection: u64,
     number: u64,
 ) -> u64 {
-    if let Some(settled) = SETTLED.get_ptr(connection) {
+    let mut exchanges = 1;
+    if connection == NO_CONNECTION {
+        exchanges = number;
+    } else if let Some(settled) = SETTLED.get_ptr(connection) {
         // SAFETY: map values stay valid while the program runs.
         if u64::from(unsafe { *settled }) == number {
             return 0;
@@ -236,18 +286,18 @@ pub extern "C" fn vigie_undelivered(
         count(Counter::LostUndeliveredFull, 1);
         return 0;
     };
-    increment(value, duration_ns);
+    increment(value, exchanges, duration_ns);
     0
 }
 
 const BPF_NOEXIST: u64 = 1;
 
 #[inline(always)]
-fn increment(value: *mut Undelivered, duration_ns: u64) {
+fn increment(value: *mut Undelivered, exchanges: u64, duration_ns: u64) {
     // SAFETY: map values stay valid while the program runs, and other CPUs change these fields
     // atomically only; but for the largest duration, see its description.
     unsafe {
-        atomic_add(&raw mut (*value).count, 1);
+        atomic_add(&raw mut (*value).count, exchanges);
         if duration_ns == NO_DURATION {
             return;
         }

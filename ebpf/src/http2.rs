@@ -1,8 +1,4 @@
-//! The frames of HTTP/2 (RFC 9113): which bytes of a call are copied.
-//!
-//! Frame headers and everything but DATA are copied. Of DATA the beginning is; small frames, and those
-//! in which a message of gRPC begins behind another, are copied whole, as gRPC says before each
-//! message how long it is. What is left out follows a record's payload as bytes that it stands for.
+//! Connections that speak HTTP/2 (RFC 9113): where their frames begin, and which end this is.
 //!
 //! Where the frames of a direction begin is kept from call to call, in the fields of
 //! [`Half`](crate::connection::Half) that HTTP/1 uses for its turns:
@@ -14,84 +10,32 @@
 //!   like a frame.
 //!
 //! Where the messages of gRPC begin is kept for the stream whose DATA came last, in the first bytes of
-//! the exchange, which are HTTP/1's too.
+//! the exchange, which are HTTP/1's too. What is done with the frames of a call is in
+//! [`frames`](crate::frames).
 
-use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use vigie_common::{
     counter::Counter,
-    record::{Class, Direction, MAX_PAYLOAD, data_flags},
+    record::{Class, Direction},
 };
 
 use crate::{
     classify::{DATA, FRAME, HEADERS, Head, PREFACE, head, vigie_classify},
     connection::{self, Connection, Half},
-    emit,
+    exchange,
     first::vigie_first_bytes,
+    frames::{HEADER, LOST, vigie_frames},
     kernel::{read, read_user},
     maps::{count, tuning},
     params::{offset, setting},
     segment::{carry, hint, prepare},
-    word::clamp,
-    work::{Source, Work, next_buffer, work},
+    work::{Source, Work, work},
 };
-
-/// Bytes of a frame's header.
-const HEADER: u32 = 9;
 
 /// Bytes of the preface of a client.
 const PREFACE_BYTES: u32 = 24;
 
-/// DATA up to this is copied whole.
-const WHOLE: u32 = 1024;
-
-/// Bytes that are copied of larger DATA.
-const DATA_HEAD: u32 = 16;
-
 /// Bytes copied of a call at most while it is not known where frames begin.
 const BLIND_BYTES: u64 = 16 << 10;
-
-/// Messages of gRPC that are followed in a frame.
-const MAX_MESSAGES: u32 = 64;
-
-/// Rounds of the walk: each ends with a frame, with a buffer or with a record that is full. A call may
-/// have 1,024 buffers. So many times so many, as the verifier goes through each round of a loop.
-const MAX_ROUNDS: [u32; 2] = [64, 32];
-
-/// Value of `pending_length` while it is not known where a frame begins.
-pub(crate) const LOST: u32 = 255;
-
-/// Where the walk over a call's frames stands.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Walk {
-    /// What made it known in this call that the connection speaks HTTP/2, else 0.
-    pub(crate) began: u64,
-    /// Bytes of the current frame that are still to come.
-    left: u32,
-    /// How many of these are to be copied.
-    copy: u32,
-    /// Whether `copy` is still to be decided: no byte of a DATA frame's payload was looked at.
-    fresh: u32,
-    /// The stream of that frame, in the order of memory.
-    stream: u32,
-    /// The stream whose DATA came last, and how much of its current message is still to come.
-    message_stream: u32,
-    message_left: u32,
-    /// Where in the frame the next message begins, whether one began in it, and whether all of the
-    /// frame is to be copied.
-    next: u64,
-    messages: u32,
-    whole: u32,
-    /// Bytes of the next frame's header that came so far, and how many.
-    header: [u8; 32],
-    have: u32,
-    /// Buffers (in [`Work`]'s `pieces`) with the bytes that go into the next record, and whether the
-    /// next byte is in another one.
-    pieces: u32,
-    elsewhere: u32,
-    /// How many bytes there are.
-    length: u64,
-}
 
 /// Handles the call in [`Work`] on a connection that speaks HTTP/2.
 #[unsafe(no_mangle)]
@@ -113,14 +57,8 @@ pub extern "C" fn vigie_http2(slot: u64, sent: u64) -> u64 {
         half.pending_length = LOST;
         return 0;
     }
-    if tuning().shed != 0 {
-        half.pending_length = LOST;
-        count(Counter::LostShed, 1);
-        count(Counter::LostHttp2, 1);
-        connection.lost += 1;
-        return 0;
-    }
     work.header.position = position;
+    work.header.lost_before = 0;
     // What follows is no exchange of HTTP/1.
     work.seen_length = 16;
     work.responded = 0;
@@ -131,8 +69,7 @@ pub extern "C" fn vigie_http2(slot: u64, sent: u64) -> u64 {
         found(half, work);
     }
     if half.pending_length == LOST {
-        work.budget = work.budget.min(BLIND_BYTES);
-        crate::segment::vigie_copy(work.slot);
+        blind(work);
     } else {
         work.walk.left = half.budget;
         work.walk.copy = half.pending_ns as u32;
@@ -142,6 +79,9 @@ pub extern "C" fn vigie_http2(slot: u64, sent: u64) -> u64 {
         unsafe { (&raw mut work.walk.header).cast::<u64>().write_unaligned(half.pending) };
         work.walk.message_stream = (*messages >> 32) as u32;
         work.walk.message_left = *messages as u32;
+        work.walk.asks =
+            u32::from((connection.class == Class::Http2Server as u8) == (direction as u8 == 0));
+        work.walk.highest = connection.exchange.stream;
         vigie_frames(work.slot);
         *messages = u64::from(work.walk.message_stream) << 32 | u64::from(work.walk.message_left);
         half.budget = work.walk.left;
@@ -149,12 +89,30 @@ pub extern "C" fn vigie_http2(slot: u64, sent: u64) -> u64 {
         half.pending_length = work.walk.have;
         // SAFETY: as above.
         half.pending = unsafe { (&raw const work.walk.header).cast::<u64>().read_unaligned() };
+        connection.exchange.stream = work.walk.highest;
+        connection.exchange.number += u32::from(work.walk.have == LOST);
+        connection.heard |= work.walk.heard as u8;
+        if work.walk.lost > 0 {
+            exchange::streams_lost(&work.caller, connection.class, work.walk.lost);
+        }
     }
-    if work.failed > 0 {
-        connection.lost += work.failed as u32;
-        count(Counter::LostHttp2, 1);
-    }
+    connection.lost += work.failed as u32;
     0
+}
+
+/// Copies the beginning of a call while it is not known where frames begin in it. What a lost record of
+/// it costs cannot be told.
+#[inline(always)]
+fn blind(work: &mut Work) {
+    let before = work.failed;
+    if tuning().shed != 0 {
+        count(Counter::LostShed, 1);
+        work.failed += 1;
+    } else {
+        work.budget = work.budget.min(BLIND_BYTES);
+        crate::segment::vigie_copy(work.slot);
+    }
+    count(Counter::LostHttp2, u64::from(work.failed > before));
 }
 
 /// The connection went over to HTTP/2, as its client's preface tells, which was just copied.
@@ -167,6 +125,7 @@ pub(crate) fn upgraded(connection: &mut Connection) {
     };
     connection.received.pending_length = LOST;
     connection.sent.pending_length = LOST;
+    connection.exchange.stream = 1;
 }
 
 /// Where the first frame begins in the direction that made it known, whose first bytes may have come
@@ -174,7 +133,7 @@ pub(crate) fn upgraded(connection: &mut Connection) {
 #[inline(always)]
 fn begin(half: &mut Half, work: &mut Work, fresh: u64) {
     let had = half.pending_length.min(8);
-    if had > 0 {
+    if had > 0 && tuning().shed == 0 {
         carry(work, half);
     }
     half.budget = 0;
@@ -239,6 +198,7 @@ pub(crate) fn guess(
     if !from_start {
         // It may be in the middle of anything.
         other.pending_length = LOST;
+        connection.exchange.number = 1;
     } else if other.position == 0 {
         other.budget = PREFACE_BYTES;
         other.pending_ns = PREFACE_BYTES.into();
@@ -260,280 +220,4 @@ pub(crate) fn guess(
         }
     };
     if is_server { Class::Http2Server } else { Class::Http2Client }
-}
-
-/// Walks over the frames of the call in [`Work`] and puts into records what is to be copied.
-///
-/// A global function in the verifier's sense, like the others here whose names begin so (see
-/// [`crate::segment::vigie_moved`]).
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn vigie_frames(slot: u64) -> u64 {
-    let Some(work) = work(slot) else { return 0 };
-    let entries = work.source.entries;
-    work.remaining = work.total;
-    work.entry = 0;
-    work.base = work.source.address;
-    work.length = if entries == Source::BUFFER { work.total } else { 0 };
-    work.walk.pieces = 0;
-    work.walk.elsewhere = 1;
-    work.walk.length = 0;
-    let mut round = 0;
-    while round < MAX_ROUNDS[0] && vigie_some_frames(slot) != 0 {
-        round += 1;
-    }
-    let rest = work.remaining;
-    if rest > 0 {
-        unread(work, round == MAX_ROUNDS[0]);
-        work.remaining = 0;
-    }
-    if work.walk.length > 0 || rest > 0 {
-        flush(work, rest);
-    }
-    0
-}
-
-/// A few rounds of the walk. Returns whether there may be others.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn vigie_some_frames(slot: u64) -> u64 {
-    let mut round = 0;
-    while round < MAX_ROUNDS[1] {
-        if vigie_frame(slot) == 0 {
-            return 0;
-        }
-        round += 1;
-    }
-    1
-}
-
-/// One round of the walk. Returns whether there may be another.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn vigie_frame(slot: u64) -> u64 {
-    let Some(work) = work(slot) else { return 0 };
-    if work.remaining == 0 || work.walk.have > 8 {
-        return 0;
-    }
-    if work.length == 0 {
-        if !next_buffer(work) {
-            return 0;
-        }
-        work.walk.elsewhere = 1;
-    }
-    if work.walk.left == 0 && work.length > 0 && header(work) == 0 {
-        return 0;
-    }
-    if work.walk.left > 0 && work.length > 0 {
-        payload(work);
-    }
-    1
-}
-
-/// Reads on in the header of a frame.
-#[inline(always)]
-fn header(work: &mut Work) -> u64 {
-    let have = work.walk.have & 15;
-    let wanted = HEADER.saturating_sub(have);
-    let take = if work.length < u64::from(wanted) { work.length as u32 } else { wanted };
-    if room(work) < u64::from(take) {
-        flush(work, 0);
-        return 1;
-    }
-    let take = clamp::<9>(take);
-    // SAFETY: at most 15 + 9 bytes are written into 32.
-    let result = unsafe {
-        bpf_probe_read_user(
-            (&raw mut work.walk.header).cast::<u8>().add(have as usize).cast(),
-            take,
-            work.base as usize as *const _,
-        )
-    };
-    if result != 0 {
-        count(Counter::LostUserMemory, 1);
-        return 0;
-    }
-    keep(work, take.into());
-    let have = have + take;
-    if have < HEADER {
-        work.walk.have = have;
-        return 1;
-    }
-    work.walk.have = 0;
-    // SAFETY: there are 32 bytes.
-    let (bytes, stream) = unsafe {
-        let header = &raw const work.walk.header;
-        (header.cast::<u64>().read_unaligned(), header.byte_add(5).cast::<u32>().read_unaligned())
-    };
-    let Head { length, kind, .. } = head(bytes);
-    work.walk.left = length;
-    work.walk.copy = length;
-    work.walk.fresh = u32::from(kind == DATA);
-    work.walk.stream = stream;
-    1
-}
-
-/// Decides how much of the DATA frame that begins at the current place is copied, and follows the
-/// messages of gRPC in it: before each stand `0` or `1` and its length.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn vigie_grpc_messages(slot: u64) -> u64 {
-    let Some(work) = work(slot) else { return 0 };
-    let Walk { left: length, stream, message_stream, message_left, .. } = work.walk;
-    let first = if message_stream == stream { message_left } else { 0 };
-    work.walk.next = first.into();
-    work.walk.messages = 0;
-    work.walk.whole = u32::from(first > 0 && first < length);
-    let mut message = 0;
-    while message < MAX_MESSAGES && vigie_grpc_message(slot) != 0 {
-        message += 1;
-    }
-    let behind = work.walk.next.saturating_sub(length.into());
-    let is_followed = work.walk.next >= u64::from(length);
-    work.walk.message_stream = if is_followed { stream } else { 0 };
-    work.walk.message_left = if is_followed { behind as u32 } else { 0 };
-    work.walk.copy = if work.walk.whole != 0 || length <= WHOLE { length } else { DATA_HEAD };
-    0
-}
-
-/// Follows one message of gRPC in the DATA frame at the current place. Returns whether another may
-/// follow in it.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn vigie_grpc_message(slot: u64) -> u64 {
-    let Some(work) = work(slot) else { return 0 };
-    let (length, next) = (u64::from(work.walk.left), work.walk.next);
-    if next >= length {
-        return 0;
-    }
-    work.walk.whole |= work.walk.messages;
-    if next + 5 > work.length {
-        return 0;
-    }
-    let Some((compressed, size)) = prefix(work, next) else { return 0 };
-    if compressed > 1 || size == 0 && work.walk.messages == 0 {
-        // Not gRPC, or the middle of a message whose beginning was not seen. Files may have long
-        // stretches of zeros; large frames do not begin with messages of nothing.
-        work.walk.whole = 0;
-        return 0;
-    }
-    work.walk.next = next + 5 + u64::from(size);
-    work.walk.messages = 1;
-    1
-}
-
-/// What gRPC says before a message that begins `at` bytes from the current place: whether it is
-/// compressed, and how long it is.
-#[inline(always)]
-fn prefix(work: &Work, at: u64) -> Option<(u8, u32)> {
-    let address = work.base.wrapping_add(at);
-    if at + 8 <= work.length {
-        let bytes = read_user::<u64>(address)?;
-        return Some((bytes as u8, ((bytes >> 8) as u32).swap_bytes()));
-    }
-    Some((read_user::<u8>(address)?, read_user::<u32>(address.wrapping_add(1))?.swap_bytes()))
-}
-
-/// Passes over the payload of a frame, as far as it is in the buffer.
-#[inline(always)]
-fn payload(work: &mut Work) {
-    if work.walk.fresh != 0 {
-        work.walk.fresh = 0;
-        vigie_grpc_messages(work.slot);
-    }
-    let take = work.length.min(work.walk.left.into());
-    let copy = take.min(work.walk.copy.into()).min(work.budget);
-    if copy == 0 {
-        work.walk.left -= take as u32;
-        work.walk.copy = 0;
-        advance(work, take);
-        flush(work, take);
-        return;
-    }
-    let copy = copy.min(room(work));
-    if copy == 0 {
-        flush(work, 0);
-        return;
-    }
-    work.walk.left -= copy as u32;
-    work.walk.copy -= copy as u32;
-    work.budget -= copy;
-    keep(work, copy);
-}
-
-/// Bytes at the current place that the next record has room for: one of a single buffer holds more.
-#[inline(always)]
-fn room(work: &Work) -> u64 {
-    let walk = &work.walk;
-    let pieces = walk.pieces + walk.elsewhere;
-    if u64::from(pieces) > emit::GATHERED_ENTRIES {
-        return 0;
-    }
-    let limit = if pieces <= 1 { MAX_PAYLOAD } else { emit::GATHERED };
-    (limit as u64).saturating_sub(walk.length)
-}
-
-/// Puts the next bytes of the buffer into the next record.
-#[inline(always)]
-fn keep(work: &mut Work, count: u64) {
-    if work.walk.elsewhere != 0 {
-        work.pieces[(work.walk.pieces & 7) as usize] = [work.base, count];
-        work.walk.pieces += 1;
-        work.walk.elsewhere = 0;
-    } else {
-        work.pieces[(work.walk.pieces.wrapping_sub(1) & 7) as usize][1] += count;
-    }
-    work.walk.length += count;
-    advance(work, count);
-}
-
-#[inline(always)]
-fn advance(work: &mut Work, count: u64) {
-    work.base = work.base.wrapping_add(count);
-    work.length = work.length.saturating_sub(count);
-    work.remaining = work.remaining.saturating_sub(count);
-}
-
-/// Puts the bytes since the last record into one, which stands for `skipped` more behind them.
-#[inline(never)]
-fn flush(work: &mut Work, skipped: u64) {
-    let (length, pieces) = (work.walk.length, work.walk.pieces);
-    work.walk.length = 0;
-    work.walk.pieces = 0;
-    work.walk.elsewhere = 1;
-    let all = (length + skipped).min(u64::from(u32::MAX));
-    work.header.length = all as u32;
-    work.header.head = length as u32;
-    work.header.tail = 0;
-    if work.remaining == 0 {
-        work.header.flags |= data_flags::LAST_SLICE;
-    }
-    let there_was_room = if pieces > 1 {
-        emit::vigie_gather(work.slot, length)
-    } else {
-        emit::vigie_emit(work.slot, work.pieces[0][0], length)
-    };
-    if there_was_room == 0 {
-        work.failed += 1;
-        work.header.lost += 1;
-    }
-    work.header.flags &= !data_flags::UNREADABLE;
-    work.header.position = work.header.position.wrapping_add(all);
-}
-
-/// The rest of a call cannot be looked at: it is not in user memory, the memory could not be read, which
-/// is counted already, or there were no rounds left for it.
-#[inline(always)]
-fn unread(work: &mut Work, is_bound: bool) {
-    if work.source.entries == Source::NONE {
-        count(Counter::BytesUnread, work.remaining);
-    } else if is_bound {
-        count(Counter::LostIovecBound, 1);
-    }
-    if work.walk.have == 0 && u64::from(work.walk.left) >= work.remaining {
-        work.walk.left -= work.remaining as u32;
-        work.walk.copy = 0;
-    } else {
-        work.walk.have = LOST;
-    }
 }

@@ -11,7 +11,8 @@
 //! - [`iterator`]: the user memory behind a kernel's iterator
 //! - [`work`]: the state of one call's handling
 //! - [`segment`]: the user memory that a call read or wrote; [`first`]: what it begins with
-//! - [`http2`]: the frames of HTTP/2, to leave out what is data
+//! - [`http2`]: connections that speak HTTP/2
+//! - [`frames`]: the frames of HTTP/2 in one call, to leave out what is data
 //! - [`unread`]: sends without user memory
 //! - [`datagram`]: look-ups of names over UDP
 //! - [`exchange`]: where requests and responses begin, and counting those that lost records
@@ -31,6 +32,7 @@ mod emit;
 mod entered;
 mod exchange;
 mod first;
+mod frames;
 mod http2;
 mod iterator;
 mod kernel;

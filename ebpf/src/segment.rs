@@ -27,7 +27,7 @@ use crate::{
     params::setting,
     probes,
     word::zero,
-    work::{Caller, Source, Work, next_buffer, vigie_pieces, vigie_single, work},
+    work::{Source, Work, next_buffer, vigie_pieces, vigie_single, work},
 };
 
 /// Rounds of the copy loop: iovec entries and slices together.
@@ -69,11 +69,10 @@ pub(crate) const DATAGRAM: u64 = 2;
 #[inline(never)]
 pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     let Some(work) = work(slot) else { return 0 };
-    let sock = work.sock;
     let direction = if sent == 0 { Direction::Received } else { Direction::Sent };
     let total = work.total;
     work.datagram = 0;
-    let Some(connection) = connection::of(work, direction, total) else { return work.datagram };
+    let Some(connection) = connection::of(work, direction) else { return work.datagram };
     if !connection.is_interesting() {
         return 0;
     }
@@ -91,7 +90,7 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     connection.last_ns = work.caller.exit_ns;
     let mut fresh = 0;
     if connection.class == Class::Unknown as u8 {
-        fresh = undecided(connection, work, direction, turn);
+        fresh = vigie_undecided(slot, sent, turn.into());
         if fresh == 0 {
             connection.half(direction).position += total;
             return 0;
@@ -108,8 +107,9 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     }
     let tuning = tuning();
     let shed = tuning.shed != 0;
-    if connection.announced == 0 && !shed {
-        announce(connection, &work.caller, sock);
+    if connection.announced == 0 && !shed && vigie_announce(slot) != 0 {
+        connection.announced = 1;
+        connection.heard = 1;
     }
     let unannounced = u64::from(connection.announced == 0);
     if connection.is_http2() {
@@ -129,8 +129,7 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
         at_most(setting!(response_bytes), tuning.response_bytes)
     };
     let hint = hint(connection.id, direction);
-    let half = connection.half(direction);
-    let (pending, pending_length) = (half.pending, half.pending_length);
+    let pending_length = connection.half(direction).pending_length;
     if is_request {
         exchange::before_request(connection, work, turn || pending_length > 0, last_ns);
     }
@@ -141,11 +140,7 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     work.responded =
         u32::from(!is_request && connection.exchange.flags & exchange_flags::RESPONSE != 0);
     if pending_length > 0 {
-        if is_request {
-            exchange::take_request(&mut connection.exchange, pending, pending_length);
-        } else {
-            exchange::take_response(&mut connection.exchange, [pending, 0], pending_length);
-        }
+        exchange::vigie_pending(slot, sent, is_request.into());
     }
     let half = connection.half(direction);
     // With bytes pending, the turn's first call was too short to tell what the connection is.
@@ -160,7 +155,7 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     work.header.position = position;
     // What user space knows to be body is not copied.
     work.budget = if position.wrapping_add(total) <= hint { 0 } else { u64::from(half.budget) };
-    capture(work, half, shed);
+    capture(work, half, sent, shed);
     connection.lost += work.failed as u32;
     exchange::after(connection, work, is_request, last_ns);
     if is_request && work.seen_length >= 8 && work.seen[0] == PREFACE_START {
@@ -172,7 +167,7 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
 /// Copies the bytes of a call as far as the budget in [`Work`] goes, those before that were held back
 /// first.
 #[inline(always)]
-fn capture(work: &mut Work, half: &mut connection::Half, shed: bool) {
+fn capture(work: &mut Work, half: &mut connection::Half, sent: u64, shed: bool) {
     if shed {
         half.pending_length = 0;
         count(Counter::LostShed, 1);
@@ -180,7 +175,7 @@ fn capture(work: &mut Work, half: &mut connection::Half, shed: bool) {
         return;
     }
     if half.pending_length > 0 {
-        carry(work, half);
+        vigie_carry(work.slot, sent);
     }
     let before = work.budget;
     vigie_copy(work.slot);
@@ -219,7 +214,7 @@ fn candidate(
     work.header.position = position;
     let budget = u64::from(half.budget.min(CANDIDATE_CALL_BYTES));
     work.budget = if position.wrapping_add(total) <= hint { 0 } else { budget };
-    capture(work, half, shed);
+    capture(work, half, direction as u64, shed);
     if work.failed > 0 {
         count(Counter::LostDatabase, 1);
         connection.lost += work.failed as u32;
@@ -392,6 +387,17 @@ fn rest(work: &mut Work) {
     }
 }
 
+/// [`carry`] for the connection in [`Work`]; a global function like [`vigie_moved`], as it is rare.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_carry(slot: u64, sent: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
+    let Some(connection) = connection::known(work.sock) else { return 0 };
+    let direction = if sent == 0 { Direction::Received } else { Direction::Sent };
+    carry(work, connection.half(direction));
+    0
+}
+
 /// The first bytes of a turn that came in too small pieces to be classified at once go out in a
 /// record of their own, now that the connection is known.
 #[inline(always)]
@@ -415,9 +421,18 @@ pub(crate) fn carry(work: &mut Work, half: &mut connection::Half) {
     header.flags = flags & !data_flags::TURN;
 }
 
-/// Looks at the first bytes of a turn on a connection that is not classified. Returns what they are
-/// where that makes it known, else 0.
+/// Looks at the first bytes of a turn on the connection in [`Work`], which is not classified; a global
+/// function like [`vigie_moved`]. Returns what they are where that makes it known, else 0.
+#[unsafe(no_mangle)]
 #[inline(never)]
+pub extern "C" fn vigie_undecided(slot: u64, sent: u64, turn: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
+    let Some(connection) = connection::known(work.sock) else { return 0 };
+    let direction = if sent == 0 { Direction::Received } else { Direction::Sent };
+    undecided(connection, work, direction, turn != 0)
+}
+
+#[inline(always)]
 fn undecided(connection: &mut Connection, work: &Work, direction: Direction, turn: bool) -> u64 {
     let total = work.total;
     if turn {
@@ -513,16 +528,20 @@ fn at_most(setting: u32, limit: u32) -> u32 {
     if limit == 0 { setting } else { setting.min(limit) }
 }
 
-/// Tells user space of a connection. Tried again with the next segment when there was no room.
+/// Tells user space of the connection in [`Work`], a global function like [`vigie_moved`]. Returns 1 when
+/// there was room; else it is tried again with the next segment.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn announce(connection: &mut Connection, caller: &Caller, sock: u64) {
-    if probes::open::emit(connection, caller, sock) {
-        connection.announced = 1;
-        connection.heard = 1;
-        if connection.family == connection::AF_UNIX {
-            need(needs::UNIX_CLOSE);
-        }
+pub extern "C" fn vigie_announce(slot: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
+    let Some(connection) = connection::known(work.sock) else { return 0 };
+    if !probes::open::emit(connection, &work.caller, work.sock) {
+        return 0;
     }
+    if connection.family == connection::AF_UNIX {
+        need(needs::UNIX_CLOSE);
+    }
+    1
 }
 
 /// Handles the end of the stream (`error` 0) or a failed call on a connection.

@@ -28,6 +28,20 @@ pub(crate) fn zero() -> u64 {
     zero
 }
 
+/// Sets words to zero, each by one instruction.
+///
+/// # Safety
+/// `words` must be valid for writes of `count` words.
+#[inline(always)]
+pub(crate) unsafe fn clear(words: *mut u64, count: usize) {
+    let mut index = 0;
+    while index < count {
+        // SAFETY: see above.
+        unsafe { words.add(index).write(zero()) };
+        index += 1;
+    }
+}
+
 /// At most `N`, by instructions that the compiler cannot fold into an earlier comparison: the
 /// verifier does not connect that one with this register.
 #[inline(always)]
@@ -44,4 +58,16 @@ pub(crate) fn clamp<const N: usize>(length: u32) -> u32 {
         );
     }
     clamped as u32
+}
+
+/// The word modulo `N`, a power of two, by an instruction that the compiler cannot take for needless: the
+/// verifier then knows a bound, and the same one whatever way led here.
+#[inline(always)]
+pub(crate) fn modulo<const N: usize>(word: u32) -> u32 {
+    let mut modulo = u64::from(word);
+    // SAFETY: changes only the register that it names.
+    unsafe {
+        core::arch::asm!("{0} &= {1}", inout(reg) modulo, const N - 1, options(pure, nomem, nostack));
+    }
+    modulo as u32
 }

@@ -11,7 +11,7 @@ use vigie_common::{
 use crate::{
     connection::Connection,
     emit,
-    http2::Walk,
+    frames::Walk,
     kernel::{read, read_user},
     maps::{WORK, count},
     word::{add, zero},

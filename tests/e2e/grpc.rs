@@ -1,4 +1,5 @@
-//! gRPC by its C core: what the client says of its calls is what vigie says of both ends.
+//! gRPC by its C core, grpc-go and tonic: what the client says of its calls is what vigie says of both
+//! ends.
 
 use std::process::Command;
 
@@ -10,9 +11,56 @@ use vigie_tests::needs::{Need, missing};
 use vigie_tests::process::{LIMIT, Process};
 use vigie_tests::span::{Kind, Span};
 use vigie_tests::tally::Tally;
-use vigie_tests::workload::{Server, grpc};
+use vigie_tests::workload::{Server, go_grpc, grpc};
 
-const NEEDS: [Need; 3] = [Need::Root, Need::Agent, Need::Grpcio];
+/// A library that clients and servers are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Library {
+    /// grpcio, by the C core.
+    Core,
+    /// grpc-go, from Debian.
+    Go,
+    /// tonic, with hyper and h2.
+    Tonic,
+}
+
+impl Library {
+    fn need(self) -> Option<Need> {
+        match self {
+            Self::Core => Some(Need::Grpcio),
+            Self::Go => Some(Need::Go),
+            Self::Tonic => None,
+        }
+    }
+
+    fn server(self) -> Result<Command> {
+        Ok(match self {
+            Self::Core => grpc("grpc_server.py")?,
+            Self::Go => with(Command::new(go_grpc()?), "serve"),
+            Self::Tonic => with(Command::new(env!("CARGO_BIN_EXE_workload-tonic")), "serve"),
+        })
+    }
+
+    fn client(self) -> Result<Command> {
+        Ok(match self {
+            Self::Core => grpc("grpc_client.py")?,
+            Self::Go => with(Command::new(go_grpc()?), "ask"),
+            Self::Tonic => with(Command::new(env!("CARGO_BIN_EXE_workload-tonic")), "ask"),
+        })
+    }
+}
+
+fn with(mut command: Command, argument: &str) -> Command {
+    command.arg(argument);
+    command
+}
+
+/// Whether something is missing that a test with these at the server's and the client's end needs.
+fn lacks(name: &str, ends: [Library; 2]) -> Result<bool> {
+    let mut needs = vec![Need::Root, Need::Agent];
+    needs.extend(ends.into_iter().filter_map(Library::need));
+    missing(&format!("grpc: {name} {ends:?}"), &needs)
+}
 
 /// What a client says at its end.
 #[derive(Deserialize)]
@@ -24,8 +72,8 @@ struct Said {
 struct Client(Process);
 
 impl Client {
-    fn start(server: &Server, options: &[&str], jobs: &[&str]) -> Result<Self> {
-        let mut command: Command = grpc("grpc_client.py")?;
+    fn start(library: Library, server: &Server, options: &[&str], jobs: &[&str]) -> Result<Self> {
+        let mut command = library.client()?;
         command
             .args(["--target", server.target()])
             .args(options)
@@ -46,8 +94,8 @@ impl Client {
     }
 }
 
-fn start_server() -> Result<Server> {
-    Server::start("cart", grpc("grpc_server.py")?.args(["--port", "0"]))
+fn start_server(library: Library) -> Result<Server> {
+    Server::start("cart", &mut library.server()?)
 }
 
 /// The rings are large, as a debug build on a busy machine is slow.
@@ -65,14 +113,15 @@ fn tally(spans: &[Span], kind: Kind, pid: u32) -> Tally {
     Tally::of(spans, kind, &[pid], call)
 }
 
-#[test]
-fn methods_and_codes_are_exact_on_both_ends() -> Result<()> {
-    if missing("grpc", &NEEDS)? {
+fn methods_and_codes(ends: [Library; 2]) -> Result<()> {
+    if lacks("methods", ends)? {
         return Ok(());
     }
-    let server = start_server()?;
+    let [at_server, at_client] = ends;
+    let server = start_server(at_server)?;
     let agent = start_agent()?;
     let client = Client::start(
+        at_client,
         &server,
         &[],
         &[
@@ -82,6 +131,17 @@ fn methods_and_codes_are_exact_on_both_ends() -> Result<()> {
             "Get:50:5:code=13",
             "Get:50:5:code=14",
             "Get:50:5:code=16",
+            "Get:5:1:code=1",
+            "Get:5:1:code=2",
+            "Get:5:1:code=4",
+            "List:5:1:code=6",
+            "List:5:1:code=7",
+            "Get:5:1:code=8",
+            "Put:5:1:code=9:2",
+            "Put:5:1:code=10:2",
+            "Get:5:1:code=11",
+            "Chat:5:1:code=12:1",
+            "Chat:5:1:code=15:1",
             "List:2:1:count=10000",
             "Put:5:1:x=y:100",
             "Chat:3:3:bytes=10:20",
@@ -102,9 +162,11 @@ fn methods_and_codes_are_exact_on_both_ends() -> Result<()> {
         ensure!(span.flags.is_empty(), "{} has flags {:?}", span.name, span.flags);
         let messages = |name: &str| span.attributes.get(name).and_then(serde_json::Value::as_u64);
         let sent = messages("vigie.rpc.request.messages");
+        let has_failed = span.text("rpc.response.status_code") != Some("OK");
         let expected = match span.name.as_str() {
+            "shop.Cart/Put" if has_failed => 2,
             "shop.Cart/Put" => 100,
-            "shop.Cart/Chat" => 20,
+            "shop.Cart/Chat" if !has_failed => 20,
             _ => 1,
         };
         ensure!(sent == Some(expected), "{} sent {sent:?} messages", span.name);
@@ -126,14 +188,36 @@ fn methods_and_codes_are_exact_on_both_ends() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn methods_and_codes_of_grpcio() -> Result<()> {
+    methods_and_codes([Library::Core, Library::Core])
+}
+
+#[test]
+fn methods_and_codes_of_go() -> Result<()> {
+    methods_and_codes([Library::Go, Library::Go])
+}
+
+#[test]
+fn methods_and_codes_of_tonic() -> Result<()> {
+    methods_and_codes([Library::Tonic, Library::Tonic])
+}
+
+#[test]
+fn methods_and_codes_of_two_libraries() -> Result<()> {
+    methods_and_codes([Library::Go, Library::Core])?;
+    methods_and_codes([Library::Core, Library::Tonic])?;
+    methods_and_codes([Library::Tonic, Library::Go])
+}
+
 /// What ends a call early is told by the client's own rules. The server may learn of it in another way,
 /// or have answered by then.
-#[test]
-fn cancelled_calls_and_deadlines() -> Result<()> {
-    if missing("grpc: cancelled", &NEEDS)? {
+fn cancelled(ends: [Library; 2]) -> Result<()> {
+    if lacks("cancelled", ends)? {
         return Ok(());
     }
-    let server = start_server()?;
+    let [at_server, at_client] = ends;
+    let server = start_server(at_server)?;
     let agent = start_agent()?;
     let jobs = [
         "DEADLINE:Get:10:5:sleep=1",
@@ -141,29 +225,46 @@ fn cancelled_calls_and_deadlines() -> Result<()> {
         "CANCEL:List:5:5:sleep=1",
         "Get:10:1",
     ];
-    let client = Client::start(&server, &[], &jobs)?;
+    let client = Client::start(at_client, &server, &[], &jobs)?;
     let pid = client.pid();
-    let expected: Tally = client.finish()?.calls.into_iter().collect();
+    let said = client.finish()?.calls;
+    // tonic calls a deadline a cancellation.
+    let told = |call: String| match at_client {
+        Library::Tonic => call.replace("DEADLINE_EXCEEDED", "CANCELLED"),
+        _ => call,
+    };
+    let mut expected = Tally::default();
+    for (call, count) in said {
+        expected.add(told(call), count);
+    }
     agent.settle(2 * expected.total(), |span| span.protocol == "grpc");
     let spans = agent.stop()?.spans;
-    expected.compare("the client", &tally(&spans, Kind::Client, pid))?;
+    let seen = Tally::of(&spans, Kind::Client, &[pid], |span| told(call(span)));
+    expected.compare("the client", &seen)?;
     let answered = tally(&spans, Kind::Server, server.pids.first().copied().context("no process")?);
     ensure!(answered.total() == expected.total(), "the server has\n{answered}");
     Ok(())
 }
 
+#[test]
+fn cancelled_calls_and_deadlines() -> Result<()> {
+    cancelled([Library::Core, Library::Core])?;
+    cancelled([Library::Go, Library::Go])?;
+    cancelled([Library::Tonic, Library::Tonic])
+}
+
 /// Connections that are older than vigie: every call from then on is counted on both ends with its
 /// status, the method where the connection's compression allows to know it, and never another one.
-#[test]
-fn connections_older_than_vigie() -> Result<()> {
-    if missing("grpc: older", &NEEDS)? {
+#[expect(clippy::print_stdout, reason = "figures for the documentation")]
+fn older(library: Library) -> Result<()> {
+    if lacks("older", [library; 2])? {
         return Ok(());
     }
-    let server = start_server()?;
+    let server = start_server(library)?;
     let jobs = ["Get:200:10", "Get:20:2:code=5", "Put:20:2:x=y:3", "List:5:1:count=10"];
     let mut clients = Vec::new();
     for before in ["0", "20"] {
-        let mut client = Client::start(&server, &["--before", before], &jobs)?;
+        let mut client = Client::start(library, &server, &["--before", before], &jobs)?;
         client.0.wait_output("word that it waits", |lines| {
             lines.iter().any(|line| line.contains("\"waiting\"")).then_some(())
         })?;
@@ -190,7 +291,11 @@ fn connections_older_than_vigie() -> Result<()> {
             spans.iter().filter(|span| span.kind == kind && span.pid == pid).collect();
         ensure!(of.len() == wanted, "{who} has {} of {wanted} calls", of.len());
         let known = of.iter().filter(|span| span.name.starts_with("shop.Cart/")).count();
-        println!("{who}: the method of {known} of {wanted} calls is known");
+        let paths = of.iter().filter(|span| span.name.contains("shop.Cart/")).count();
+        println!(
+            "{library:?}: {who}: of {wanted} calls the method of {known} and the path of {paths} is \
+             known"
+        );
         for (method, calls) in [("Get", 220), ("Put", 20), ("List", 5)] {
             // As gRPC or, where that is not known, as HTTP/2.
             let named =
@@ -210,4 +315,11 @@ fn connections_older_than_vigie() -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[test]
+fn connections_older_than_vigie() -> Result<()> {
+    older(Library::Core)?;
+    older(Library::Go)?;
+    older(Library::Tonic)
 }

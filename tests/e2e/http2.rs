@@ -12,7 +12,7 @@ use vigie_tests::process::{LIMIT, Process, run, until};
 use vigie_tests::site::Site;
 use vigie_tests::span::{Kind, Span};
 use vigie_tests::tally::Tally;
-use vigie_tests::workload::{Server, script};
+use vigie_tests::workload::{Server, go_http2, script};
 
 const NEEDS: [Need; 8] = [
     Need::Root,
@@ -108,26 +108,20 @@ fn nginx_with_nghttp_and_curl() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn node_on_both_ends() -> Result<()> {
-    if missing("http2: node", &NEEDS)? {
-        return Ok(());
-    }
-    let node = needs::find("node").context("no node")?;
-    let server =
-        Server::start("server", Command::new(&node).arg(script("node_http2.js")).arg("serve"))?;
+/// A library that both ends are made of.
+fn on_both_ends(name: &str, program: &dyn Fn() -> Command) -> Result<()> {
+    let server = Server::start("server", program().arg("serve"))?;
     for streams in ["1", "10", "100", "500"] {
         let agent = start_agent()?;
         let ask = Process::start(
-            Command::new(&node)
-                .arg(script("node_http2.js"))
+            program()
                 .args(["ask", &server.port().to_string(), streams])
                 .args(["/a=300", "/status/404=20", "/status/503=20", "/bytes/1000000=5"])
                 .args(["/post/1=20", "/reset/x=5"]),
         )?;
         let pid = ask.pid();
         let ended = ask.wait(2 * LIMIT)?;
-        ensure!(ended.status.success(), "node: {:?}", ended.errors);
+        ensure!(ended.status.success(), "{name}: {:?}", ended.errors);
         let expected: Tally = [
             ("http/2 GET /a 200", 300),
             ("http/2 GET /status/404 404", 20),
@@ -140,7 +134,7 @@ fn node_on_both_ends() -> Result<()> {
         .collect();
         agent.settle(2 * expected.total(), is_http2);
         let spans = agent.stop()?.spans;
-        let who = format!("with {streams} streams");
+        let who = format!("of {name} with {streams} streams");
         for (kind, pids) in [(Kind::Client, vec![pid]), (Kind::Server, server.pids.clone())] {
             let seen = Tally::of(&spans, kind, &pids, request);
             expected.compare(&format!("{kind:?} {who}"), &seen)?;
@@ -150,6 +144,65 @@ fn node_on_both_ends() -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[test]
+fn node_on_both_ends() -> Result<()> {
+    if missing("http2: node", &NEEDS)? {
+        return Ok(());
+    }
+    let node = needs::find("node").context("no node")?;
+    on_both_ends("node", &|| {
+        let mut command = Command::new(&node);
+        command.arg(script("node_http2.js"));
+        command
+    })
+}
+
+/// Go's net/http, with golang.org/x/net/http2.
+#[test]
+fn go_on_both_ends() -> Result<()> {
+    if missing("http2: go", &[Need::Root, Need::Agent, Need::Go])? {
+        return Ok(());
+    }
+    let program = go_http2()?;
+    on_both_ends("go", &|| Command::new(&program))
+}
+
+/// curl asks by HTTP/1.1 first.
+#[test]
+fn go_by_upgrade() -> Result<()> {
+    let needs = [Need::Root, Need::Agent, Need::Go, Need::Program("curl")];
+    if missing("http2: go, upgrade", &needs)? {
+        return Ok(());
+    }
+    let server = Server::start("server", Command::new(go_http2()?).arg("serve"))?;
+    let agent = start_agent()?;
+    let mut curls = Vec::new();
+    for path in ["/a", "/status/404", "/bytes/1000000"] {
+        curls.push(curl("--http2", server.port(), path)?);
+    }
+    agent.settle(6, is_http2);
+    let spans = agent.stop()?.spans;
+    let expected: Tally = [
+        ("http/2 GET /a 200", 1),
+        ("http/2 GET /status/404 404", 1),
+        ("http/2 GET /bytes/1000000 200", 1),
+    ]
+    .into_iter()
+    .collect();
+    for (kind, pids) in [(Kind::Client, curls), (Kind::Server, server.pids.clone())] {
+        expected.compare(&format!("{kind:?}"), &Tally::of(&spans, kind, &pids, request))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn hyper_on_both_ends() -> Result<()> {
+    if missing("http2: hyper", &[Need::Root, Need::Agent])? {
+        return Ok(());
+    }
+    on_both_ends("hyper", &|| Command::new(env!("CARGO_BIN_EXE_workload-hyper")))
 }
 
 #[test]

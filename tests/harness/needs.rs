@@ -27,6 +27,8 @@ pub enum Need {
     Wheel(&'static str),
     /// A package of npm that `cargo xtask setup` installs.
     NodePackage(&'static str),
+    /// Go with the sources of its gRPC library, which `cargo xtask setup` installs.
+    Go,
 }
 
 /// Whether something is missing. Says so, and notes `NAME: REASON` in the file that
@@ -67,9 +69,18 @@ fn reason(need: Need) -> Result<Option<String>> {
             Some(format!("no {name} for Node, run cargo xtask setup"))
         }
         Need::Grpcio if grpcio().is_none() => Some("no grpcio, run cargo xtask setup".to_owned()),
+        Need::Go if find("go").is_none() || !Path::new(GO_LIBRARIES).join(GO_GRPC).is_dir() => {
+            Some("no Go with gRPC, run cargo xtask setup".to_owned())
+        }
         _ => None,
     })
 }
+
+/// Where Debian's packages put sources of Go, a `GOPATH`.
+pub const GO_LIBRARIES: &str = "/usr/share/gocode";
+
+/// gRPC below it.
+const GO_GRPC: &str = "src/google.golang.org/grpc";
 
 /// The top of the workspace.
 pub fn workspace() -> PathBuf {
@@ -120,8 +131,8 @@ fn environment() -> PathBuf {
     setup().join("venv")
 }
 
-/// What `cargo xtask setup` makes.
-fn setup() -> PathBuf {
+/// The folder that `cargo xtask setup` fills.
+pub fn setup() -> PathBuf {
     env::var_os("VIGIE_SETUP").map_or_else(|| workspace().join("target/setup"), PathBuf::from)
 }
 

@@ -135,7 +135,7 @@ http {{
     scgi_temp_path {folder}/scgi;
     sendfile on;
     tcp_nopush on;
-    keepalive_requests 100000;
+    keepalive_requests 100000000;
     keepalive_timeout 120s;
     client_max_body_size 100m;
     client_header_buffer_size 4k;

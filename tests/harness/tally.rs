@@ -44,8 +44,15 @@ impl Tally {
 
     /// An error that shows the difference, where there is one.
     pub fn compare(&self, who: &str, seen: &Self) -> Result<()> {
-        ensure!(self == seen, "{who} should have\n{self}but has\n{seen}");
+        let (wanted, found) = (self.without(seen), seen.without(self));
+        ensure!(self == seen, "{who} should have\n{wanted}but has\n{found}");
         Ok(())
+    }
+
+    /// What is not the same in another one.
+    fn without(&self, other: &Self) -> Self {
+        let differs = |(what, calls): &(&String, &usize)| other.0.get(*what) != Some(*calls);
+        Self(self.0.iter().filter(differs).map(|(what, calls)| (what.clone(), *calls)).collect())
     }
 }
 

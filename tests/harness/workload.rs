@@ -1,7 +1,7 @@
 //! The small programs in `tests/workloads`, other people's clients, and the exchanges they log.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -172,19 +172,54 @@ pub fn grpc(name: &str) -> Result<Command> {
 /// The C program, compiled once in each test run.
 pub fn wire() -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    BUILT
-        .get_or_init(|| compile_wire().map_err(|error| format!("{error:#}")))
+    let compile = |fresh: &Path| {
+        let mut gcc = Command::new("gcc");
+        gcc.args(["-O1", "-Wall", "-o"]).arg(fresh).arg(script("wire.c"));
+        gcc
+    };
+    once(&BUILT, "wire", compile)
+}
+
+/// `go_grpc.go`, compiled as [`wire`] is.
+pub fn go_grpc() -> Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&BUILT, "go_grpc", |fresh| go(fresh, "go_grpc.go"))
+}
+
+/// `go_http2.go`, compiled as [`wire`] is.
+pub fn go_http2() -> Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&BUILT, "go_http2", |fresh| go(fresh, "go_http2.go"))
+}
+
+/// The libraries are Debian's, as sources, so nothing is fetched. What they compile to is kept by the
+/// set-up: a few seconds the first time.
+fn go(fresh: &Path, source: &str) -> Command {
+    let mut go = Command::new("go");
+    go.args(["build", "-o"]).arg(fresh).arg(script(source));
+    go.env("GO111MODULE", "off").env("GOPATH", needs::GO_LIBRARIES);
+    go.env("GOCACHE", needs::setup().join("go-cache")).env("GOFLAGS", "");
+    go
+}
+
+fn once(
+    built: &OnceLock<Result<PathBuf, String>>,
+    name: &str,
+    compile: impl FnOnce(&Path) -> Command,
+) -> Result<PathBuf> {
+    built
+        .get_or_init(|| build(name, compile).map_err(|error| format!("{error:#}")))
         .clone()
         .map_err(|error| anyhow!(error))
 }
 
-fn compile_wire() -> Result<PathBuf> {
+fn build(name: &str, compile: impl FnOnce(&Path) -> Command) -> Result<PathBuf> {
     let folder = needs::workspace().join("target/workloads");
     fs::create_dir_all(&folder)?;
     // Another test may run the old one at this moment: it keeps its file.
-    let fresh = folder.join(format!("wire.{}", std::process::id()));
-    run(Command::new("gcc").args(["-O1", "-Wall", "-o"]).arg(&fresh).arg(script("wire.c")))?;
-    let path = folder.join("wire");
+    let fresh = folder.join(format!("{name}.{}", std::process::id()));
+    run(&mut compile(&fresh))?;
+    let path = folder.join(name);
     fs::rename(&fresh, &path)?;
     Ok(path)
 }

@@ -138,7 +138,8 @@ pub struct Open {
 }
 
 /// Where a record stands among the exchanges of its connection, and which of them the kernel counts
-/// because a record of theirs was lost (see [`vigie_common::exchange`]).
+/// because a record of theirs was lost (see [`vigie_common::exchange`]). On a connection that speaks
+/// HTTP/2 it says where frames begin: see [`Standing::place`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Standing {
@@ -150,7 +151,23 @@ pub struct Standing {
     pub lost: bool,
 }
 
+/// Where the kernel knows that a frame of HTTP/2 begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// So many bytes of the record come before it.
+    pub offset: u32,
+    /// How often the kernel lost its place on this connection: 0 if never, so that frames are where it
+    /// says; else that holds for those who agreed with it at the same number.
+    pub epoch: u32,
+}
+
 impl Standing {
+    /// The first frame that begins in a record of HTTP/2, if one does.
+    pub fn place(self) -> Option<Place> {
+        let offset = self.lost_before.checked_sub(1)?;
+        Some(Place { offset, epoch: self.exchange })
+    }
+
     /// Whether it tells nothing, as in recordings that are older than it.
     fn is_unknown(&self) -> bool {
         *self == Self::default()

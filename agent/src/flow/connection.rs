@@ -100,12 +100,19 @@ impl State {
         if matches!(self.parser, Parser::Done) {
             return;
         }
-        self.stands(data.standing);
+        let is_http2 = matches!(data.class, Class::Http2Server | Class::Http2Client);
+        if !is_http2 {
+            self.stands(data.standing);
+        }
         self.decide(data.class, ports, sink);
         let track = match data.direction {
             Direction::Received => &mut self.received,
             Direction::Sent => &mut self.sent,
         };
+        if is_http2 {
+            let place = data.standing.place().filter(|_| track.is_new(data.position));
+            self.parser.placed(data.direction, place);
+        }
         if data.length > 0 {
             let (lost, pieces) = track.take(data);
             self.note_missing(lost, stats);

@@ -2,7 +2,7 @@
 
 use super::detect::{Circumstances, Detect, Told};
 use super::held::Held;
-use crate::event::{Direction, MonoNs, Standing};
+use crate::event::{Direction, MonoNs, Place, Standing};
 use crate::protocol::conversation::{Conversation, DIALECTS};
 use crate::protocol::http1::Http1;
 use crate::protocol::http2::{Begin, Http2};
@@ -136,11 +136,17 @@ impl Parser {
         }
     }
 
-    /// The exchange that the bytes that come belong to, as the kernel sees it. Of HTTP/2 the kernel
-    /// counts none.
+    /// The exchange that the bytes that come belong to, as the kernel sees it.
     pub(super) fn stands(&mut self, now: Standing) {
         if let Self::Http1(http1) = self {
             http1.stands(now);
+        }
+    }
+
+    /// Where in the next bytes of a direction the kernel knows that a frame of HTTP/2 begins.
+    pub(super) fn placed(&mut self, direction: Direction, place: Option<Place>) {
+        if let Self::Http2(http2) = self {
+            http2.placed(direction, place);
         }
     }
 

@@ -48,6 +48,11 @@ impl Track {
         missing
     }
 
+    /// Whether bytes from `position` on were not seen before.
+    pub(super) fn is_new(&self, position: u64) -> bool {
+        self.next.is_none_or(|next| next <= position)
+    }
+
     /// Takes in a Data event: the bytes lost before it, and its pieces without what was seen
     /// before.
     pub(super) fn take<'a>(&mut self, data: &'a Data<'_>) -> (u64, Pieces<'a>) {

@@ -143,7 +143,7 @@ impl<'a> Key<&'a str> {
     pub(super) fn of_undelivered(calls: &UndeliveredCalls<'_>) -> Self {
         Self::Http(HttpKey {
             kind: calls.kind,
-            protocol: http::HTTP_1,
+            protocol: calls.protocol,
             route: None,
             method: calls.method,
             status: calls.status,

@@ -16,6 +16,8 @@ pub struct UndeliveredCalls<'a> {
     pub process: &'a Arc<Process>,
     /// Server or client.
     pub kind: SpanKind,
+    /// As spans have it.
+    pub protocol: &'static str,
     /// `http.request.method`; `_OTHER` where it is another one, or was not seen.
     pub method: &'static str,
     /// Status of the final response, where it was seen.
@@ -37,19 +39,21 @@ impl UndeliveredCalls<'_> {
     }
 }
 
-/// Gives `each` the calls that were counted under a key. Those without a duration had no response
-/// before their connection ended.
+/// Gives `each` the calls that were counted under a key. Those of HTTP/1 without a duration had no response
+/// before their connection ended; of those of HTTP/2 no more is known.
 pub fn calls<'a>(
     process: &'a Arc<Process>,
     key: &UndeliveredKey,
     lost: &'a Undelivered,
     mut each: impl FnMut(&UndeliveredCalls<'_>),
 ) {
-    let is_client = key.class == Class::Http1Client as u8;
+    let is_client = [Class::Http1Client as u8, Class::Http2Client as u8].contains(&key.class);
+    let is_http2 = [Class::Http2Server as u8, Class::Http2Client as u8].contains(&key.class);
     let method = key.method.checked_sub(1).and_then(|position| METHODS.get(usize::from(position)));
     let calls = UndeliveredCalls {
         process,
         kind: if is_client { SpanKind::Client } else { SpanKind::Server },
+        protocol: if is_http2 { http::HTTP_2 } else { http::HTTP_1 },
         method: method.copied().unwrap_or("_OTHER"),
         status: (key.status > 0).then_some(key.status),
         error: None,
@@ -59,7 +63,7 @@ pub fn calls<'a>(
     if untimed > 0 {
         let without = Undelivered { count: untimed, ..Undelivered::default() };
         each(&UndeliveredCalls {
-            error: Some(HttpError::ConnectionClosed),
+            error: (!is_http2).then_some(HttpError::ConnectionClosed),
             lost: &without,
             ..calls
         });

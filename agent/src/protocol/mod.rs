@@ -16,6 +16,7 @@ pub mod mongodb;
 pub mod mysql;
 pub mod postgres;
 pub mod redis;
+mod rpc;
 pub mod statement;
 #[cfg(test)]
 mod testing;

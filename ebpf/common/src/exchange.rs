@@ -6,6 +6,10 @@
 //! per connection, and every record says which exchange it belongs to, how many before it lost
 //! records, and whether this one has. Both sides follow one rule: **an exchange that lost a record
 //! is counted by the kernel, any other by user space.**
+//!
+//! HTTP/2 has many exchanges at once, and the kernel does not know which records are whose. There the
+//! rule is: an exchange is counted by the kernel if the record with the first byte of its request found
+//! no room. On such a connection `number` is how often the kernel lost its place among the frames.
 
 /// Bits of [`Exchange::flags`].
 pub mod exchange_flags {
@@ -46,7 +50,9 @@ pub struct Exchange {
     /// [`crate::record::Class`] of the connection; only when something was lost.
     pub class: u8,
     /// Reserved, zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 2],
+    /// HTTP/2: the highest stream that the client has opened.
+    pub stream: u32,
 }
 
 impl Exchange {

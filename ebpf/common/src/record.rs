@@ -131,9 +131,11 @@ pub struct Data {
     pub process_start_ns: u64,
     /// Address of the running goroutine's `g`, 0 where there is none or it is not known.
     pub goroutine: u64,
-    /// Number of the exchange on its connection (see [`crate::exchange`]).
+    /// Number of the exchange on its connection (see [`crate::exchange`]). HTTP/2: how often the kernel
+    /// lost its place among the frames; 0 where it has known it since the connection's first byte.
     pub exchange: u32,
-    /// Exchanges before it that lost records.
+    /// Exchanges before it that lost records. HTTP/2: where in the payload the first frame begins, plus 1;
+    /// 0 where none begins or the kernel does not know.
     pub lost_before: u32,
 }
 

@@ -45,6 +45,8 @@ fuzz_target!(|input: &[u8]| {
                 parser.piece(direction, piece, &at, &mut count);
             }
             Step::Lossy => parser.mark_lossy(),
+            // Of HTTP/2 only.
+            Step::Placed(..) => {}
             Step::Settle(now) => parser.settle(now, &mut count),
             Step::Abandon(now) => parser.abandon(now, &mut count),
             Step::End(end, now) => parser.end(end, now, &mut count),

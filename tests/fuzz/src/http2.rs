@@ -26,6 +26,7 @@ fuzz_target!(|input: &[u8]| {
         match step {
             Step::Piece(direction, piece, at) => parser.piece(direction, piece, &at, &mut count),
             Step::Lossy => parser.mark_lossy(),
+            Step::Placed(direction, place) => parser.placed(direction, place),
             Step::Settle(now) => parser.settle(now, &mut count),
             Step::Abandon(now) => parser.abandon(now, &mut count),
             Step::End(end, now) => parser.end(end, now, &mut count),

@@ -1,7 +1,7 @@
 //! What happens to a connection, read from the bytes of a fuzzer: each step has a byte for its kind, one for
 //! its length, and its bytes.
 
-use vigie::event::{Direction, MonoNs, ProcessKey, Unit};
+use vigie::event::{Direction, MonoNs, Place, ProcessKey, Unit};
 use vigie::protocol::{Advice, At, End, Exchange, Piece, Problem, Sink};
 
 /// What came out.
@@ -25,6 +25,7 @@ impl Sink for Count {
 pub enum Step<'a> {
     Piece(Direction, Piece<'a>, At),
     Lossy,
+    Placed(Direction, Option<Place>),
     Settle(MonoNs),
     Abandon(MonoNs),
     End(End, MonoNs),
@@ -58,6 +59,13 @@ pub fn steps<'a>(mut rest: &'a [u8], mut each: impl FnMut(Step<'a>)) -> MonoNs {
             8 => each(Step::Lossy),
             10 => each(Step::Settle(if *length > 250 { MonoNs::MAX } else { time })),
             12 if *length > 250 => each(Step::Abandon(time)),
+            16 => {
+                let place = |byte: &u8| Place {
+                    offset: u32::from(*byte) & 63,
+                    epoch: u32::from(*length) & 1,
+                };
+                each(Step::Placed(direction, bytes.first().map(place)));
+            }
             14 if *length > 250 => each(Step::End(End::Received, time)),
             _ => {}
         }

@@ -20,6 +20,8 @@ const WARM_UP: u64 = 300;
 const PORT: u16 = 8080;
 /// Of the server that alone is watched when the first is not.
 const OTHER_PORT: u16 = 8081;
+/// A kernel that has just booted is busy with itself for seconds.
+const QUIET_LIMIT: Duration = Duration::from_mins(1);
 const COUNT_LIMIT: Duration = Duration::from_secs(20);
 
 /// Measures with this many requests each: `all` backends, or those named, joined by commas.
@@ -29,16 +31,23 @@ pub(crate) fn run(requests: u64, wanted: &str) -> Result<()> {
     let nginx = Nginx::start(PORT)?;
     let other = Nginx::start(OTHER_PORT)?;
     say::line("begin bare");
-    let bare = measure(&nginx, None, requests)?;
+    // The first one is not as those that follow.
+    measure(&nginx, None, requests)?;
+    let mut before = measure(&nginx, None, requests)?;
+    // What the figures of the same thing differ by is what a difference must pass to mean anything.
+    let mut drift = 0.0_f64;
     for backend in backends {
         say::line(&format!("begin {backend}"));
-        let figures = watched(&nginx, backend, requests, &bare)
-            .with_context(|| format!("backend {backend}"))?;
+        let mut figures =
+            watched(&nginx, backend, requests).with_context(|| format!("backend {backend}"))?;
+        let after = measure(&nginx, None, requests)?;
+        let change = after.server / before.server - 1.0;
+        drift = if change.abs() > drift.abs() { change } else { drift };
+        figures["server_bare"] = json!(f64::midpoint(before.server, after.server));
+        figures["per_second_bare"] = json!(f64::midpoint(before.per_second, after.per_second));
         say::line(&format!("figure {figures}"));
+        before = after;
     }
-    let again = measure(&nginx, None, requests)?;
-    // What the figures of the same thing differ by is what a difference must pass to mean anything.
-    let drift = again.server / bare.server - 1.0;
     say::line(&format!("figure {}", json!({"drift": drift})));
     drop(other);
     Ok(())
@@ -54,6 +63,7 @@ struct Figures {
 }
 
 fn measure(nginx: &Nginx, agent: Option<&Agent>, requests: u64) -> Result<Figures> {
+    process::wait_until_idle(QUIET_LIMIT)?;
     load::ab(nginx.address, WARM_UP, CONNECTIONS)?;
     let agent_time = || agent.map_or(Ok(0), |agent| process::run_time(agent.pid()));
     let (server_before, agent_before) = (process::run_time(nginx.worker)?, agent_time()?);
@@ -68,7 +78,8 @@ fn measure(nginx: &Nginx, agent: Option<&Agent>, requests: u64) -> Result<Figure
     })
 }
 
-fn watched(nginx: &Nginx, backend: &str, requests: u64, bare: &Figures) -> Result<Value> {
+/// All figures of a backend but those of the bare server.
+fn watched(nginx: &Nginx, backend: &str, requests: u64) -> Result<Value> {
     // The load is not what is watched.
     let options = Options::on(backend).with("VIGIE_WATCH_EXCLUDE", r#"[{executable: "*/ab"}]"#);
     let mut agent = Agent::spawn_run(&options)?;
@@ -102,10 +113,8 @@ fn watched(nginx: &Nginx, backend: &str, requests: u64, bare: &Figures) -> Resul
         "backend": backend,
         "requests": requests,
         "counted": counted as f64 / sent as f64,
-        "server_bare": bare.server,
         "server_with": with.server,
         "server_unwatched": unwatched.server,
-        "per_second_bare": bare.per_second,
         "per_second_with": with.per_second,
         "per_second_unwatched": unwatched.per_second,
         "agent": with.agent,

@@ -78,6 +78,28 @@ pub(crate) fn wait_for<T>(
     }
 }
 
+/// Waits until the processors have next to nothing to do.
+pub(crate) fn wait_until_idle(limit: Duration) -> Result<()> {
+    const WINDOW: Duration = Duration::from_millis(200);
+    let mut before = idle()?;
+    wait_for("nothing runs but the benchmark", limit, || {
+        thread::sleep(WINDOW);
+        let now = idle()?;
+        let (idle, all) = (now.0 - before.0, now.1 - before.1);
+        before = now;
+        Ok((idle * 10 >= all * 9).then_some(()))
+    })
+}
+
+/// Ticks that the processors were idle, and all ticks, since boot.
+fn idle() -> Result<(u64, u64)> {
+    let text = fs::read_to_string("/proc/stat").context("reading /proc/stat")?;
+    let line = text.lines().next().unwrap_or_default();
+    let ticks: Vec<u64> = line.split_whitespace().skip(1).flat_map(str::parse).collect();
+    let idle = ticks.get(3).context("/proc/stat has another form than expected")?;
+    Ok((*idle, ticks.iter().sum()))
+}
+
 fn descriptors(pid: u32) -> Result<Vec<String>> {
     let folder = format!("/proc/{pid}/fdinfo");
     let entries = fs::read_dir(Path::new(&folder)).with_context(|| format!("reading {folder}"))?;

@@ -86,7 +86,7 @@ pub(super) struct Measured {
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) results: Vec<Measured>,
-    /// By how much two measurements of the bare server differed.
+    /// By how much two measurements of the bare server, before and after a backend, differed at most.
     drift: f64,
 }
 
@@ -241,7 +241,11 @@ impl fmt::Display for Table {
                 )?;
             }
         }
-        writeln!(f, "\nthe bare server measured twice: {:+.2} %", self.drift * 100.0)
+        writeln!(
+            f,
+            "\nthe bare server, before and after each: {:+.2} % at most",
+            self.drift * 100.0
+        )
     }
 }
 

@@ -19,8 +19,8 @@ use crate::command;
 const STEP: &str = "packages";
 const LIMIT: Duration = Duration::from_mins(10);
 
-/// Programs, each with the packages that have it, best first.
-const NEEDED: [(&str, &[&str]); 22] = [
+/// Programs, or folders by their paths, each with the packages that have it, best first.
+const NEEDED: [(&str, &[&str]); 24] = [
     ("nginx", &["nginx-light", "nginx"]),
     ("wrk", &["wrk"]),
     ("ab", &["apache2-utils"]),
@@ -33,6 +33,9 @@ const NEEDED: [(&str, &[&str]); 22] = [
     ("node", &["nodejs"]),
     ("dig", &["bind9-dnsutils"]),
     ("unbound", &["unbound"]),
+    // 91 MB with all that it needs, most of it Go itself.
+    ("go", &["golang-go"]),
+    ("/usr/share/gocode/src/google.golang.org/grpc", &["golang-google-grpc-dev"]),
     ("ip", &["iproute2"]),
     ("ss", &["iproute2"]),
     ("qemu-system-x86_64", &["qemu-system-x86"]),
@@ -59,7 +62,11 @@ pub(super) fn ensure(context: &Context) -> Result<()> {
 }
 
 fn missing() -> Vec<(&'static str, &'static [&'static str])> {
-    NEEDED.into_iter().filter(|(program, _)| command::which(program).is_none()).collect()
+    NEEDED.into_iter().filter(|(what, _)| !is_there(what)).collect()
+}
+
+fn is_there(what: &str) -> bool {
+    if what.starts_with('/') { Path::new(what).is_dir() } else { command::which(what).is_some() }
 }
 
 /// Installs packages, from each list the first that apt knows.

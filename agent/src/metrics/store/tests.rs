@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use vigie_common::exchange::{Undelivered, UndeliveredKey, class_of};
+use vigie_common::record::Class;
 
 use super::*;
 use crate::metrics::snapshot::{Labels, Metric, Point};
@@ -321,6 +322,26 @@ fn what_the_kernel_counted_is_counted_without_a_route() {
     let median = durations.quantile_s(0.5).unwrap();
     assert!((median / 0.003 - 1.0).abs() <= 0.125, "{median}");
     assert_eq!(durations.max_s(), Some(0.003));
+}
+
+/// Nothing but their number is known, not even that they failed.
+#[test]
+fn lost_calls_of_http2_have_neither_status_nor_duration() {
+    let mut store = store(Limits::default());
+    let some = Undelivered { count: 7, ..Undelivered::default() };
+    for class in [Class::Http2Server, Class::Http2Client] {
+        let key = UndeliveredKey { status: 0, class: class as u8, method: 0, ..LOST_GET };
+        record_lost(&mut store, &key, &some);
+    }
+    let points = points(&mut store, START);
+    let [server, client] = points.as_slice() else { panic!("{points:?}") };
+    assert_eq!(client.metric, Metric::HttpClientRequestDuration);
+    assert_eq!(server.metric, Metric::HttpServerRequestDuration);
+    for point in &points {
+        let labels = "http.request.method=_OTHER network.protocol.version=2 url.scheme=http";
+        assert_eq!(text(&point.labels), labels);
+        assert_eq!((point.count, point.errors, point.untrusted), (7, 0, 7));
+    }
 }
 
 #[test]

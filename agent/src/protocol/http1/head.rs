@@ -6,8 +6,8 @@ use std::mem::MaybeUninit;
 use httparse::{Header, ParserConfig, Status};
 
 use super::framing::Fields;
-use super::rpc::Rpc;
 use crate::protocol::field::{MAX_METHOD, MAX_PATH, prefix, text, without_user};
+use crate::protocol::rpc::Rpc;
 use crate::protocol::traceparent;
 use crate::span::TraceContext;
 use crate::span::http::{HttpVersion, Method};

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use super::half::Start;
 use super::head::RequestHead;
-use super::rpc::Rpc;
 use crate::event::MonoNs;
+use crate::protocol::rpc::Rpc;
 use crate::protocol::{Call, Exchange, Role};
 use crate::span::Flags;
 use crate::span::http::{HttpCall, HttpError, Method};

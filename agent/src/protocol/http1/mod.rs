@@ -21,7 +21,6 @@ mod head;
 mod in_flight;
 mod request;
 mod response;
-mod rpc;
 mod tail;
 #[cfg(test)]
 mod tests;

@@ -133,6 +133,14 @@ impl Block {
         Ok(Some(self.decode(&open, &whole)))
     }
 
+    /// The rest of the block that is being put together went by unseen: gives what came of it.
+    pub(super) fn cut(&mut self, why: Flags) -> Option<Item<'static>> {
+        let mut open = self.open.take()?;
+        open.damaged = Some(open.damaged.map_or(why, |before| before | why));
+        let block = std::mem::take(&mut self.fragments);
+        Some(self.decode(&open, &block))
+    }
+
     fn decode(&mut self, open: &Open, block: &[u8]) -> Item<'static> {
         let mut fields = Fields::default();
         let mut problem = None;

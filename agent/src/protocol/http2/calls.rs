@@ -132,8 +132,8 @@ impl Http2 {
         }
         self.highest = id;
         self.drop_orphans(|orphan, _| orphan < id, sink);
-        if whole && !fields.asks {
-            // Trailers of a stream that is older than vigie.
+        if whole && !fields.asks && end {
+            // Trailers of a stream that is older than vigie, or whose beginning was lost.
             return;
         }
         let mut stream = Stream::new(self.role, start);

@@ -2,6 +2,7 @@
 
 use super::Flags;
 use crate::protocol::field::{MAX_METHOD, MAX_PATH, prefix, text, without_user};
+use crate::protocol::rpc::Rpc;
 use crate::protocol::traceparent;
 use crate::span::TraceContext;
 use crate::span::http::Method;
@@ -31,6 +32,8 @@ pub(super) struct Fields {
     pub(super) context: Option<TraceContext>,
     contexts: u32,
     pub(super) content: Content,
+    /// What else it says of a call of a remote procedure.
+    pub(super) rpc: Option<Rpc>,
     /// `grpc-status`.
     pub(super) grpc_status: Option<u32>,
     /// `grpc-timeout`, in nanoseconds.
@@ -70,7 +73,11 @@ impl Fields {
                 // More than one is as good as none: which one is meant cannot be known.
                 self.context = if self.contexts == 1 { traceparent::parse(value) } else { None };
             }
-            b"content-type" => self.content = content(value),
+            b"content-type" => {
+                self.content = content(value);
+                self.rpc = Rpc::of_content_type(value).or(self.rpc);
+            }
+            b"connect-protocol-version" => self.rpc = self.rpc.or(Some(Rpc::CONNECT)),
             b"grpc-status" => self.grpc_status = decimal(value),
             b"grpc-timeout" => self.timeout_ns = timeout(value),
             b"grpc-encoding" => self.encoding = text(value),

@@ -90,6 +90,10 @@ pub(super) struct Half {
     /// Longest payload that this direction may have, where it is known.
     max_frame: Option<u32>,
     head_bytes: usize,
+    /// [`Place::epoch`](crate::event::Place) when the place was last known here as in the kernel.
+    agreed: Option<u32>,
+    /// The place is where the kernel said: the beginning of a block may have gone by.
+    resumed: bool,
 }
 
 impl Half {
@@ -108,6 +112,8 @@ impl Half {
             block: Block::new(head_bytes),
             max_frame: Some(DEFAULT_MAX),
             head_bytes,
+            agreed: None,
+            resumed: false,
         }
     }
 
@@ -278,6 +284,14 @@ impl Half {
 
     /// A frame header has come whole.
     fn begin(&mut self, frame: Frame) -> Option<Item<'static>> {
+        self.resumed &= frame.kind == Kind::Continuation;
+        if self.resumed {
+            self.state = State::Pass { left: frame.length };
+            if frame.length == 0 {
+                self.next_header();
+            }
+            return None;
+        }
         if frame.is_malformed(self.block.stream()) {
             return Some(self.malformed());
         }

@@ -8,7 +8,8 @@
 //! records may be lost, and connections may be older than vigie. What is reported stays true:
 //!
 //! - A gap within a frame changes nothing but that frame. Where its end goes by unseen, the place is
-//!   lost, and found again only where several frame headers in a row prove it ([`search`]).
+//!   lost, and found again where the kernel knows it ([`Http2::placed`]), else only where several frame
+//!   headers in a row prove it ([`search`]).
 //! - Where header blocks went by unseen, fields that refer to them are not known ([`hpack`]). What is
 //!   not known is left out, and the span has the flag that says why: `mid_stream` on a connection that
 //!   is older than vigie, `lossy` after a loss, `truncated` after too large a block.
@@ -41,7 +42,7 @@ use stream::{Ended, Stream};
 use streams::Streams;
 
 use super::{Advice, At, End, Exchange, Limits, Piece, Problem, Role, Sink};
-use crate::event::{Direction, MonoNs};
+use crate::event::{Direction, MonoNs, Place};
 use crate::span::Flags;
 use crate::span::http::HttpError;
 
@@ -87,6 +88,8 @@ pub struct Http2 {
     malformed: u8,
     /// Streams that the client has reset since the last response.
     resets: u32,
+    /// Where a frame begins in the bytes of a direction that come next.
+    place: Option<(Direction, Place)>,
 }
 
 impl Http2 {
@@ -103,6 +106,7 @@ impl Http2 {
             highest: 0,
             malformed: 0,
             resets: 0,
+            place: None,
         };
         parser.requests.expect_preface();
         match begin {
@@ -128,6 +132,13 @@ impl Http2 {
         }
     }
 
+    /// Where the kernel knows that a frame begins in the next bytes of a direction. After a loss the
+    /// place is known at once, so that every request is counted whose first byte was captured: the kernel
+    /// counts the others.
+    pub fn placed(&mut self, direction: Direction, place: Option<Place>) {
+        self.place = place.map(|place| (direction, place));
+    }
+
     /// Whether requests go in this direction.
     fn asks(&self, direction: Direction) -> bool {
         direction == self.role.request_direction()
@@ -142,8 +153,36 @@ impl Http2 {
             // The kernel recognised the connection by these bytes.
             self.half(self.asks(direction)).start_here(bytes);
         }
+        let place = self.place.take().filter(|(of, _)| *of == direction).map(|(_, place)| place);
+        let (mut rest, mut fresh) = (bytes, at.segment_start);
+        if let Some(place) = place {
+            let half = self.half(self.asks(direction));
+            let offset = place.offset as usize;
+            if half.resume(place, bytes) {
+                rest = bytes.get(offset..).unwrap_or_default();
+                fresh &= offset == 0;
+            } else if place.epoch > 0 && half.lost().is_none() {
+                // Whether it is the same here is seen where the frame begins.
+                let (before, behind) = bytes.split_at(offset.min(bytes.len()));
+                self.read(direction, before, fresh, at, sink);
+                self.half(self.asks(direction)).agree(place);
+                rest = behind;
+                fresh &= before.is_empty();
+            }
+        }
+        self.read(direction, rest, fresh, at, sink);
+    }
+
+    /// Reads bytes of a direction; `fresh`: the first of them is the first of a system call.
+    fn read(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        mut fresh: bool,
+        at: &At,
+        sink: &mut impl Sink,
+    ) {
         let mut rest = bytes;
-        let mut fresh = at.segment_start;
         while !rest.is_empty() {
             // A header block may show that it is the other end.
             let asks = self.asks(direction);

@@ -4,6 +4,7 @@ use super::fields::{Content, Fields};
 use super::grpc::{self, Messages};
 use super::half::Moment;
 use crate::event::{MonoNs, Unit};
+use crate::protocol::rpc::Rpc;
 use crate::protocol::{Call, Exchange, Role};
 use crate::span::http::{HttpCall, HttpError, HttpVersion, Method};
 use crate::span::rpc::{GrpcCall, GrpcStatus, GrpcTransport};
@@ -81,6 +82,8 @@ pub(super) struct Stream {
     /// Why fields of the request are not known, if so.
     unknown: Option<Flags>,
     content: Content,
+    /// gRPC-Web or Connect.
+    rpc: Option<Rpc>,
     trailers: bool,
     pub(super) request: Side,
     pub(super) response: Side,
@@ -117,6 +120,7 @@ impl Stream {
             encoding: None,
             unknown: None,
             content: Content::Untold,
+            rpc: None,
             trailers: false,
             request: Side::new(),
             response: Side::new(),
@@ -196,8 +200,10 @@ impl Stream {
             }
         }
         if fields.grpc_status.is_some() {
-            self.content = Content::Grpc;
             self.grpc_status = fields.grpc_status;
+            if self.rpc.is_none() {
+                self.content = Content::Grpc;
+            }
         }
     }
 
@@ -219,6 +225,7 @@ impl Stream {
         if self.content != Content::Grpc && fields.content != Content::Untold {
             self.content = fields.content;
         }
+        self.rpc = self.rpc.or(fields.rpc);
         if let Some(why) = fields.unknown {
             self.flags.set(why);
         }
@@ -274,6 +281,8 @@ impl Stream {
             undelivered: false,
             call: if self.is_grpc(ended) {
                 Call::Grpc(Box::new(self.into_grpc(ended, error, end_ns)))
+            } else if let Some(rpc) = self.rpc {
+                Call::Grpc(Box::new(self.into_rpc(rpc, ended, error)))
             } else {
                 Call::Http(self.into_http(error))
             },
@@ -314,6 +323,15 @@ impl Stream {
             user_agent: self.user_agent,
             error,
         }
+    }
+
+    fn into_rpc(self, mut rpc: Rpc, ended: Ended, error: Option<HttpError>) -> GrpcCall {
+        rpc.status = self.grpc_status;
+        let mut call = rpc.call(self.into_http(error));
+        if let (None, Ended::Reset(Some(code))) = (rpc.status, ended) {
+            call.status = Some(grpc::of_reset(code, 0, None));
+        }
+        call
     }
 
     fn into_grpc(self, ended: Ended, error: Option<HttpError>, end_ns: MonoNs) -> GrpcCall {

@@ -6,6 +6,7 @@ mod cases;
 mod gaps;
 mod grpc;
 mod hostile;
+mod lost;
 mod older;
 mod speed;
 mod split;
@@ -16,6 +17,7 @@ use std::fmt::Write as _;
 use super::*;
 use crate::event::{ProcessKey, Unit};
 use crate::protocol::Call;
+use crate::span::rpc::GrpcTransport;
 
 /// What came out, as text.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -51,7 +53,12 @@ impl Sink for Seen {
                 let status = call.status.map_or("-", |status| status.name());
                 let asked = number(call.request_messages);
                 let answered = number(call.response_messages);
-                write!(text, "grpc {} {status} {asked}:{answered}", call.method).unwrap();
+                let transport = match call.transport {
+                    GrpcTransport::Grpc => "grpc",
+                    GrpcTransport::Web => "web",
+                    GrpcTransport::Connect => "connect",
+                };
+                write!(text, "{transport} {} {status} {asked}:{answered}", call.method).unwrap();
                 call.error
             }
         };

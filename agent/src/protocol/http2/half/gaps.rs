@@ -1,9 +1,33 @@
 //! Bytes of a direction that went by unseen.
 
 use super::super::Flags;
+use super::super::frame::PREFACE;
 use super::{Half, Item, State, flag, in_memory};
+use crate::event::Place;
 
 impl Half {
+    /// Goes on where the kernel knows that a frame begins in `bytes`, if the place is lost and the
+    /// kernel can be trusted: it never lost its own, or not since it was the same as here.
+    pub(in super::super) fn resume(&mut self, place: Place, bytes: &[u8]) -> bool {
+        if matches!(self.state, State::Preface(0)) && !bytes.starts_with(&PREFACE[..1]) {
+            // It went by unseen.
+            self.start_midway();
+        }
+        let is_sure = place.epoch == 0 || self.agreed == Some(place.epoch);
+        if !is_sure || self.lost().is_none() {
+            return false;
+        }
+        self.next_header();
+        self.resumed = true;
+        true
+    }
+
+    /// Where the kernel knows that a frame begins, one begins here, too, or not.
+    pub(in super::super) fn agree(&mut self, place: Place) {
+        let begins = matches!(self.state, State::Header { have: 0, .. });
+        self.agreed = begins.then_some(place.epoch);
+    }
+
     /// So many bytes went by unseen, `None` for an unknown number.
     pub(in super::super) fn gap(
         &mut self,
@@ -16,19 +40,24 @@ impl Half {
                 search.gap(count);
                 return None;
             }
-            State::Preface(_) | State::Header { .. } => {
-                self.lose(why, true);
-                return None;
-            }
+            State::Preface(_) | State::Header { .. } => return self.lose_all(why),
             State::Collect { left } => *left as u64,
             State::Data { content, padding, .. } => u64::from(*content) + u64::from(*padding),
             State::Pass { left } => u64::from(*left),
         };
         let inside = count.filter(|count| *count <= left);
         let item = self.gap_within(inside.unwrap_or(left), left, why);
-        if inside.is_none() {
-            self.lose(why, true);
+        if inside.is_some() {
+            return item;
         }
+        item.or(self.lose_all(why))
+    }
+
+    /// The place is lost. A header block that was begun is given out as far as it came: its request
+    /// counts.
+    fn lose_all(&mut self, why: Flags) -> Option<Item<'static>> {
+        let item = self.block.cut(why);
+        self.lose(why, true);
         item
     }
 

@@ -174,3 +174,60 @@ fn calls_with_unknown_fields_are_known_by_their_shape() {
         &[],
     );
 }
+
+/// Fields of a request, those of its response, and what comes of them.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [(&'a str, &'a str)], &'a str);
+
+/// How these end is in the body, but for what the heads tell.
+#[test]
+fn web_and_connect() {
+    let web = ("content-type", "application/grpc-web+proto");
+    let connect = ("content-type", "application/connect+proto");
+    let json = ("content-type", "application/json");
+    let version = ("connect-protocol-version", "1");
+    let ok = (":status", "200");
+    let cases: [Case<'_>; 9] = [
+        (&[web], &[ok, web], "web a.B/C - ?:?"),
+        (&[web], &[ok, web, ("grpc-status", "5")], "web a.B/C NOT_FOUND ?:?"),
+        (&[web], &[(":status", "503")], "web a.B/C UNAVAILABLE ?:?"),
+        (&[connect], &[ok, connect], "connect a.B/C - ?:?"),
+        (&[version, json], &[(":status", "404"), json], "connect a.B/C NOT_FOUND ?:?"),
+        (&[json, version], &[ok, json], "connect a.B/C OK ?:?"),
+        (&[json, version], &[(":status", "400"), json], "connect a.B/C - ?:?"),
+        (&[json], &[ok, json], "POST /a.B/C 200 0:4"),
+        (&[], &[ok, web], "web a.B/C - ?:?"),
+    ];
+    let mut steps = start();
+    for (number, (request, response, _)) in (0..).zip(&cases) {
+        let id = 2 * number + 1;
+        let asks = [(":method", "POST"), (":scheme", "http"), (":path", "/a.B/C")];
+        let asks = [&asks[..], request].concat();
+        steps.push(Step::Ask(frame(HEADERS, WHOLE | END, id, &block(&asks))));
+        let head = frame(HEADERS, WHOLE, id, &block(response));
+        steps.push(Step::Answer([head, frame(DATA, END, id, b"body")].concat()));
+    }
+    let mut seen = Seen::default();
+    feed(&mut Http2::new(Role::Server, Limits::default(), Begin::Start), &steps, &mut seen);
+    assert_eq!(seen.exchanges, cases.map(|(_, _, expected)| expected));
+}
+
+#[test]
+fn a_reset_of_web_and_connect() {
+    for (code, expected) in [
+        (8, "web a.B/C CANCELLED ?:? no_response CANCEL"),
+        (7, "web a.B/C UNAVAILABLE ?:? no_response REFUSED_STREAM"),
+    ] {
+        let asks = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", "/a.B/C"),
+            ("content-type", "application/grpc-web"),
+        ];
+        let mut steps = start();
+        steps.push(Step::Ask(frame(HEADERS, WHOLE | END, 1, &block(&asks))));
+        steps.push(Step::Ask(frame(RESET, 0, 1, &[0, 0, 0, code])));
+        let mut seen = Seen::default();
+        feed(&mut Http2::new(Role::Server, Limits::default(), Begin::Start), &steps, &mut seen);
+        assert_eq!(seen.exchanges, [expected]);
+    }
+}

@@ -205,7 +205,7 @@ pub(super) fn conversation(streams: usize, random: &mut Random) -> Conversation 
 }
 
 /// The same bytes in other calls: what follows in one direction is put together and cut anew.
-fn split(steps: &[Step], random: &mut Random) -> Vec<Step> {
+pub(super) fn split(steps: &[Step], random: &mut Random) -> Vec<Step> {
     let longest = [1, 3, 30, 500, 5000][random.below(5)];
     let mut out = Vec::new();
     let mut pending: Option<(bool, Vec<u8>)> = None;

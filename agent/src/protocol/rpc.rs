@@ -1,4 +1,4 @@
-//! gRPC-Web and Connect: calls of remote procedures that are ordinary requests of HTTP/1.1.
+//! gRPC-Web and Connect: calls of remote procedures that are ordinary requests of HTTP, of any version.
 //!
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md>, <https://connectrpc.com/docs/protocol>
 //!
@@ -9,22 +9,22 @@ use crate::span::rpc::{GrpcCall, GrpcStatus, GrpcTransport};
 
 /// What is known of such a call besides its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rpc {
+pub(in crate::protocol) struct Rpc {
     transport: GrpcTransport,
     /// It has one message each way.
     unary: bool,
-    /// `grpc-status` in the head of the response.
-    pub(super) status: Option<u32>,
+    /// `grpc-status` outside of the body.
+    pub(in crate::protocol) status: Option<u32>,
 }
 
 impl Rpc {
     /// A unary call of Connect.
-    pub(super) const CONNECT: Self =
+    pub(in crate::protocol) const CONNECT: Self =
         Self { transport: GrpcTransport::Connect, unary: true, status: None };
 
     /// By the content type of the request. Unary calls of Connect have an ordinary one, and tell by
     /// `Connect-Protocol-Version`.
-    pub(super) fn of_content_type(value: &[u8]) -> Option<Self> {
+    pub(in crate::protocol) fn of_content_type(value: &[u8]) -> Option<Self> {
         let begins = |with: &[u8]| {
             value.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
         };
@@ -38,7 +38,7 @@ impl Rpc {
     }
 
     /// The call as one of a remote procedure.
-    pub(super) fn call(self, http: HttpCall) -> GrpcCall {
+    pub(in crate::protocol) fn call(self, http: HttpCall) -> GrpcCall {
         let method = http.path.strip_prefix('/').unwrap_or(&http.path).into();
         let status = match self.transport {
             GrpcTransport::Connect if !self.unary => None,
