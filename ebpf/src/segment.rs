@@ -119,8 +119,7 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     }
     let class = connection.class;
     if class == Class::Candidate as u8 {
-        candidate(connection, work, direction, turn, unannounced, shed);
-        return 0;
+        return vigie_captured(slot, sent, turn.into(), unannounced);
     }
     let is_request = (class == Class::Http1Server as u8) == (direction as u8 == 0);
     let full = if is_request {
@@ -155,7 +154,7 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     work.header.position = position;
     // What user space knows to be body is not copied.
     work.budget = if position.wrapping_add(total) <= hint { 0 } else { u64::from(half.budget) };
-    capture(work, half, sent, shed);
+    capture(slot, half, direction, shed);
     connection.lost += work.failed as u32;
     exchange::after(connection, work, is_request, last_ns);
     if is_request && work.seen_length >= 8 && work.seen[0] == PREFACE_START {
@@ -165,9 +164,10 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
 }
 
 /// Copies the bytes of a call as far as the budget in [`Work`] goes, those before that were held back
-/// first.
+/// first. It is not handed [`Work`] as a reference: the compiler would take the budget for unchanged.
 #[inline(always)]
-fn capture(work: &mut Work, half: &mut connection::Half, sent: u64, shed: bool) {
+fn capture(slot: u64, half: &mut connection::Half, direction: Direction, shed: bool) {
+    let Some(work) = work(slot) else { return };
     if shed {
         half.pending_length = 0;
         count(Counter::LostShed, 1);
@@ -175,29 +175,29 @@ fn capture(work: &mut Work, half: &mut connection::Half, sent: u64, shed: bool) 
         return;
     }
     if half.pending_length > 0 {
-        vigie_carry(work.slot, sent);
+        vigie_carry(slot, direction as u64);
     }
     let before = work.budget;
-    vigie_copy(work.slot);
+    vigie_copy(slot);
     half.budget = half.budget.saturating_sub(before.wrapping_sub(work.budget) as u32);
 }
 
-/// Handles a call on a connection whose protocol user space tells: of each turn the first bytes are
-/// copied, whichever way they go, and of each call past them the last ones.
-#[inline(always)]
-fn candidate(
-    connection: &mut Connection,
-    work: &mut Work,
-    direction: Direction,
-    turn: bool,
-    unannounced: u64,
-    shed: bool,
-) {
+/// Handles a call on a connection whose protocol user space tells, a global function like
+/// [`vigie_moved`]: of each turn the first bytes are copied, whichever way they go, and of each call past
+/// them the last ones.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vigie_captured(slot: u64, sent: u64, turn: u64, unannounced: u64) -> u64 {
+    let Some(work) = work(slot) else { return 0 };
+    let Some(connection) = connection::known(work.sock) else { return 0 };
+    let direction = if sent == 0 { Direction::Received } else { Direction::Sent };
+    let turn = turn != 0;
+    let shed = tuning().shed != 0;
     let hint = hint(connection.id, direction);
     if hint == u64::MAX {
         connection.class = Class::Uninteresting as u8;
         count(Counter::ConnectionsUninteresting, 1);
-        return;
+        return 0;
     }
     prepare(work, connection, direction, turn);
     work.failed = unannounced;
@@ -214,11 +214,12 @@ fn candidate(
     work.header.position = position;
     let budget = u64::from(half.budget.min(CANDIDATE_CALL_BYTES));
     work.budget = if position.wrapping_add(total) <= hint { 0 } else { budget };
-    capture(work, half, direction as u64, shed);
+    capture(slot, half, direction, shed);
     if work.failed > 0 {
         count(Counter::LostDatabase, 1);
         connection.lost += work.failed as u32;
     }
+    0
 }
 
 /// Fills in the header that all records of this call share.
