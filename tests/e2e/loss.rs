@@ -292,7 +292,7 @@ fn calls_of_http2_without_records() -> Result<()> {
     }
     let site = Site::start()?;
     // Less than it takes at all, so that everything is given up.
-    let limits = "limits: {memory: 16MiB, shed_after: 1s}\n";
+    let limits = "limits: {cpu: 0.01%, memory: 16MiB, shed_after: 1s}\n";
     let agent = agent(HTTP2, &site, "1s", limits)?;
     until("records are given up", 2 * SETTLE, || {
         Ok(agent.metrics()?.sum("vigie_shed_level", &[]) > 2.5)
