@@ -161,11 +161,12 @@ fn agent(loads: Loads, site: &Site, stop_for: &str, more: &str) -> Result<Agent>
         loads.client,
         include.join(", ")
     );
-    Agent::start(&Options {
-        config: Some(config),
-        environment: vec![("VIGIE_DEBUG_STOP_READER".to_owned(), stop_for.to_owned())],
-        ..Options::default()
-    })
+    let mut environment = vec![("VIGIE_DEBUG_STOP_READER".to_owned(), stop_for.to_owned())];
+    if !more.is_empty() {
+        // A budget of its own instead of that of all tests.
+        environment.push(("VIGIE_LIMITS_CPU".to_owned(), String::new()));
+    }
+    Agent::start(&Options { config: Some(config), environment, ..Options::default() })
 }
 
 /// Waits until the counts are right, and checks them, the completeness and the spans.
@@ -292,7 +293,7 @@ fn calls_of_http2_without_records() -> Result<()> {
     }
     let site = Site::start()?;
     // Less than it takes at all, so that everything is given up.
-    let limits = "limits: {memory: 16MiB, shed_after: 1s}\n";
+    let limits = "limits: {cpu: 0.01%, memory: 16MiB, shed_after: 1s}\n";
     let agent = agent(HTTP2, &site, "1s", limits)?;
     until("records are given up", 2 * SETTLE, || {
         Ok(agent.metrics()?.sum("vigie_shed_level", &[]) > 2.5)
