@@ -91,12 +91,7 @@ impl Load {
 /// Starts an agent that sees this process only, with its own `limits`.
 fn agent(limits: &str) -> Result<Agent> {
     let config = format!("{limits}watch: {{include: [{{pid: {}}}]}}\n", std::process::id());
-    Agent::start(&Options {
-        config: Some(config),
-        // The harness allows everything; the variable goes before the file.
-        environment: vec![("VIGIE_LIMITS_CPU".to_owned(), String::new())],
-        ..Options::default()
-    })
+    Agent::start(&Options { config: Some(config), own_budget: true, ..Options::default() })
 }
 
 #[test]

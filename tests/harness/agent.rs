@@ -30,6 +30,8 @@ pub struct Options {
     pub arguments: Vec<String>,
     /// Environment.
     pub environment: Vec<(String, String)>,
+    /// The configuration has a budget of CPU time: it is not to be that of all tests.
+    pub own_budget: bool,
 }
 
 /// A running agent.
@@ -48,6 +50,9 @@ pub struct Stopped {
     pub errors: Vec<String>,
 }
 
+/// Its budget of CPU time.
+const CPU_BUDGET: &str = "VIGIE_LIMITS_CPU";
+
 /// Path of the agent under test.
 pub fn binary() -> Result<PathBuf> {
     needs::agent()?.context("no vigie")
@@ -57,7 +62,7 @@ pub fn binary() -> Result<PathBuf> {
 pub fn command() -> Result<Command> {
     let mut command = clean(Command::new(binary()?));
     // A debug build on a busy machine costs more than a user would allow.
-    command.env("VIGIE_LIMITS_CPU", "100%");
+    command.env(CPU_BUDGET, "100%");
     Ok(command)
 }
 
@@ -89,6 +94,10 @@ impl Agent {
             .args(&options.arguments)
             .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
             .envs(options.environment.iter().map(|(name, value)| (name, value)));
+        if options.own_budget {
+            // The variable would go before the file.
+            command.env_remove(CPU_BUDGET);
+        }
         if let Some(config) = &options.config {
             let file = folder.path().join("vigie.yaml");
             std::fs::write(&file, config)?;

@@ -9,14 +9,15 @@
 //! - Cost: a trap or ftrace call per hook, and a table entry for the time of the call.
 //!
 //! The arguments are gone when a function returns, so they are kept per thread. The kernel follows
-//! only a few calls of one function at a time to their return (ten, or two per CPU); threads that are
-//! held up in a send or wait in a receive would use them up. Over TCP no return is needed: a receive
-//! passes `tcp_cleanup_rbuf` with its result, and a send passes `release_sock` when the socket is
-//! given back, where its sequence number tells what was sent. A receive from a unix socket hands over
-//! piece by piece in `unix_stream_read_actor`, which does not wait; its own return is of use for the end of
-//! the stream, and where a kernel has not got that function by itself. Returns that were missed and took
-//! bytes with them show at the thread's next call and are counted. What goes through kernel TLS is not
-//! seen, nor why a send failed.
+//! only a few calls of one function at a time to their return (ten, or two per CPU; before 6.1 one
+//! per CPU where it is not preemptible); threads that are held up in a send or wait in a receive
+//! would use them up. Over TCP no return is needed: a receive passes `tcp_cleanup_rbuf` with its
+//! result, and a send passes `release_sock` when the socket is given back, where its sequence
+//! number tells what was sent. A receive from a unix socket hands over piece by piece in
+//! `unix_stream_read_actor`, which does not wait; its own return is of use for the end of the
+//! stream, and where a kernel has not got that function by itself. Returns that were missed and
+//! took bytes with them show at the thread's next call and are counted. What goes through kernel
+//! TLS is not seen, nor why a send failed.
 
 use aya_ebpf::{
     helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
