@@ -1,0 +1,26 @@
+//! Service level objectives: what a file says of them, and their evaluation.
+//!
+//! The evaluator is a function: a series of `(t, good, bad, unobserved)` goes in, transitions and
+//! figures come out. No clock, no I/O, no threads; whoever owns those calls it. So the agent, a replay
+//! of a file and the tests run the same code.
+//!
+//! - [`ratio`]: exact arithmetic; no comparison is made in binary floating point
+//! - [`model`], [`select`], [`alert`], [`window`], [`zone`]: what an SLO is
+
+//! - [`rings`], [`slices`], [`evaluate`]: from ticks to transitions and figures
+//! - [`series`]: a whole series at once
+#![forbid(unsafe_code)]
+
+pub mod alert;
+pub mod duration;
+pub mod evaluate;
+pub mod figures;
+
+pub mod model;
+pub mod ratio;
+pub mod rings;
+pub mod select;
+pub mod series;
+pub mod slices;
+pub mod window;
+pub mod zone;

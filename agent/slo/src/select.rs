@@ -1,0 +1,104 @@
+//! What an SLO is about: which requests, and which of them are bad. Bound to live spans by the agent.
+
+/// Patterns of one property, any of which may match. None: anything matches.
+pub type Patterns = Vec<String>;
+
+/// Which requests. Every property that has patterns must match one of them; `*` stands for any text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// Service that was watched.
+    pub service: Patterns,
+    /// Its namespace.
+    pub namespace: Patterns,
+    /// `http.route`, the method of gRPC, or the name of the operation.
+    pub route: Patterns,
+    /// Method of HTTP, command or operation of others.
+    pub method: Patterns,
+    /// Status: `200`, `5xx`, or a gRPC code by its name.
+    pub status: Patterns,
+    /// `http`, `grpc`, `sql`, `dns`, `redis`, `kafka`, or what spans call it (`http/2`, `postgresql`).
+    pub protocol: Patterns,
+    /// Seen from the server or from the client.
+    pub direction: Option<Direction>,
+    /// The other side's service or address.
+    pub peer: Patterns,
+}
+
+/// From which side a call is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Requests that the service answers.
+    Server,
+    /// Calls that the service makes: an SLO on a dependency.
+    Client,
+}
+
+impl Direction {
+    /// Its word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Client => "client",
+        }
+    }
+}
+
+/// What makes one request meet a description. All that is given must be true.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Criteria {
+    /// Properties.
+    pub select: Selector,
+    /// In milliseconds: it took longer.
+    pub slower_than_ms: Option<u64>,
+    /// In milliseconds: it took at most this.
+    pub within_ms: Option<u64>,
+    /// It failed, by [`ErrorClasses`].
+    pub errors: Option<ErrorClasses>,
+}
+
+/// What counts as a failure beside resets and time-outs, which always do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorClasses {
+    /// Codes and classes of HTTP: `503`, `5xx`.
+    pub http: Vec<String>,
+    /// Codes of gRPC by their names.
+    pub grpc: Vec<String>,
+}
+
+impl Default for ErrorClasses {
+    fn default() -> Self {
+        let grpc = [
+            "UNKNOWN",
+            "DEADLINE_EXCEEDED",
+            "UNIMPLEMENTED",
+            "INTERNAL",
+            "UNAVAILABLE",
+            "DATA_LOSS",
+        ];
+        Self { http: vec!["5xx".to_owned()], grpc: grpc.map(str::to_owned).to_vec() }
+    }
+}
+
+/// Which requests of those selected are bad.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Those that meet any of these.
+    Bad(Vec<Criteria>),
+    /// Those that do not meet these.
+    Good(Criteria),
+}
+
+/// An indicator: what is counted, and as what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Indicator {
+    /// Its name, where it has one.
+    pub name: Option<String>,
+    /// What counts.
+    pub total: Selector,
+    /// What of it does not: health checks, long polls.
+    pub exclude: Vec<Selector>,
+    /// What is bad.
+    pub verdict: Verdict,
+    /// A request in flight for longer than this many milliseconds is bad when it crosses it, once.
+    pub hung_after_ms: Option<u64>,
+}
