@@ -186,12 +186,8 @@ mod tests {
 
     #[test]
     fn a_factor_that_no_error_ratio_reaches() {
-        let mut condition = Condition {
-            window_s: 300,
-            factor: "10".parse().unwrap(),
-            op: Op::Gt,
-            after_s: 0,
-        };
+        let mut condition =
+            Condition { window_s: 300, factor: "10".parse().unwrap(), op: Op::Gt, after_s: 0 };
         assert!(condition.is_unreachable(Ratio::percent(10)));
         condition.op = Op::Gte;
         assert!(!condition.is_unreachable(Ratio::percent(10)));

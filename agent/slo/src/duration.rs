@@ -11,7 +11,10 @@ pub enum Length {
 
 /// Reads `30d`, `5m`, `1M`. The error says what to write instead.
 pub fn length(text: &str) -> Result<Length, String> {
-    let form = || "write a whole number and a unit: 30s, 5m, 6h, 28d, 4w; M, Q, Y are months, quarters, years".to_owned();
+    let form = || {
+        "write a whole number and a unit: 30s, 5m, 6h, 28d, 4w; M, Q, Y are months, quarters, years"
+            .to_owned()
+    };
     let Some((end, unit)) = text.char_indices().next_back() else { return Err(form()) };
     let number = text.get(..end).unwrap_or_default();
     if number.is_empty() || number.len() > 9 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -86,6 +89,9 @@ mod tests {
         for wrong in ["", "300", "0s", "0.1ms", "1d", "ms", "-1s", "25000m"] {
             assert!(millis(wrong).is_err(), "{wrong}");
         }
-        assert_eq!([short(300), short(7_200), short(2_592_000), short(90)], ["5m", "2h", "30d", "90s"]);
+        assert_eq!(
+            [short(300), short(7_200), short(2_592_000), short(90)],
+            ["5m", "2h", "30d", "90s"]
+        );
     }
 }

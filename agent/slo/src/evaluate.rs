@@ -241,7 +241,8 @@ impl Run {
             (known, observed_cs) = (Count::default(), 0);
         }
         let observed = observed_cs > 0;
-        let Count { bad, total } = self.counter.tick(t, (observed || known.total > 0).then_some(known));
+        let Count { bad, total } =
+            self.counter.tick(t, (observed || known.total > 0).then_some(known));
         self.rings.advance(t, Sums { bad, total, observed_cs });
         if observed {
             self.observed_at = t;

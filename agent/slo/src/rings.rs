@@ -102,7 +102,12 @@ impl Resolution {
     /// it would take more than 64 MiB.
     pub fn exact(fine_s: u64, longest_s: u64) -> Option<Self> {
         let fits = fine_s > 0 && longest_s / fine_s < MAX_EXACT;
-        fits.then_some(Self { fine_s, fine_span_s: longest_s, coarse_s: COARSE_S, coarse_span_s: 0 })
+        fits.then_some(Self {
+            fine_s,
+            fine_span_s: longest_s,
+            coarse_s: COARSE_S,
+            coarse_span_s: 0,
+        })
     }
 
     /// The longest window that can be read, in seconds.

@@ -87,7 +87,8 @@ fn row(index: usize, line: &str) -> Result<Row, SeriesError> {
     let t = t.parse().ok().filter(|t: &i64| t.unsigned_abs() < 1 << 38);
     let t = t.ok_or_else(|| wrong(index, "t: write whole seconds, the end of the tick"))?;
     let mut numbers = [0; 3];
-    for ((number, text), name) in numbers.iter_mut().zip(counts).zip(["good", "bad", "unobserved"]) {
+    for ((number, text), name) in numbers.iter_mut().zip(counts).zip(["good", "bad", "unobserved"])
+    {
         let count = text.parse().ok().filter(|count: &u64| *count <= MAX_COUNT);
         *number = count.ok_or_else(|| {
             wrong(index, format_args!("{name}: write a whole number of at most {MAX_COUNT}"))
@@ -145,7 +146,13 @@ pub fn run(slo: &Arc<Slo>, rows: &[Row], mode: Mode, cut: Cut) -> Result<Outcome
     let mut last: Option<i64> = None;
     for row in rows {
         if let Some(last) = last {
-            pass(&mut evaluator, last, row.t.saturating_sub_unsigned(tick_s), tick_s, &mut transitions);
+            pass(
+                &mut evaluator,
+                last,
+                row.t.saturating_sub_unsigned(tick_s),
+                tick_s,
+                &mut transitions,
+            );
         }
         let &Row { t, good, bad, unobserved } = row;
         evaluator.tick(&Tick { t, length_s: tick_s, good, bad, unobserved }, &mut transitions);

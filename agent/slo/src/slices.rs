@@ -28,8 +28,7 @@ pub struct Counter {
 impl Counter {
     /// Begins at `origin`.
     pub fn new(budgeting: Budgeting, origin: i64) -> Self {
-        let mut counter =
-            Self { budgeting, end: origin, open: Count::default(), observed: false };
+        let mut counter = Self { budgeting, end: origin, open: Count::default(), observed: false };
         if let Budgeting::Slices(slices) | Budgeting::RatioSlices(slices) = budgeting {
             counter.end = end(slices, origin.saturating_add(1));
         }

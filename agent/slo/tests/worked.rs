@@ -104,7 +104,10 @@ fn zones_of_ten_million_requests() {
         series.push(10_000_000 - total - bad, bad);
         for outcome in run(&slo(), &series.rows, Mode::Scaled) {
             assert_eq!(outcome.figures.period.total, 10_000_000);
-            assert_eq!((outcome.figures.remaining(4).as_str(), outcome.figures.zone), (remaining, zone));
+            assert_eq!(
+                (outcome.figures.remaining(4).as_str(), outcome.figures.zone),
+                (remaining, zone)
+            );
         }
     }
 }
