@@ -6,19 +6,23 @@
 //!
 //! - [`ratio`]: exact arithmetic; no comparison is made in binary floating point
 //! - [`model`], [`select`], [`alert`], [`window`], [`zone`]: what an SLO is
-
+//! - [`file`](mod@file): OpenSLO v1 and the short form, read with line, field and remedy for what is wrong
+//! - [`intake`]: from events and clocks to ticks
 //! - [`rings`], [`slices`], [`evaluate`]: from ticks to transitions and figures
 //! - [`series`]: a whole series at once
+//! - [`rules`]: the same for Prometheus
 #![forbid(unsafe_code)]
 
 pub mod alert;
 pub mod duration;
 pub mod evaluate;
 pub mod figures;
-
+pub mod file;
+pub mod intake;
 pub mod model;
 pub mod ratio;
 pub mod rings;
+pub mod rules;
 pub mod select;
 pub mod series;
 pub mod slices;

@@ -11,6 +11,7 @@ mod outputs;
 mod profile;
 mod require;
 mod run;
+mod slo;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,6 +57,8 @@ enum Command {
     Profile(profile::Arguments),
     /// What this machine allows, what will run, what will not and why
     Check(check::Arguments),
+    /// Service level objectives: check their files, run them over a series
+    Slo(slo::Arguments),
     /// Check, show and explain the configuration
     Config(config::Arguments),
     /// Record an event stream to a file, and replay one through the pipeline
@@ -96,6 +99,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Run(arguments) => run::run(&common, arguments),
         Command::Profile(arguments) => profile::run(&common, &arguments),
         Command::Check(arguments) => check::run(&common, &arguments),
+        Command::Slo(arguments) => slo::run(&arguments),
         Command::Config(arguments) => config::run(&common, &arguments),
         Command::Debug(arguments) => debug::run(&common, arguments),
     }

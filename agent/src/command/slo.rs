@@ -1,0 +1,92 @@
+//! `vigie slo`: service level objectives, from their files.
+
+mod replay;
+mod validate;
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use vigie_slo::file::{self, Loaded, Problem, Source};
+
+use super::Failure;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Print what was understood of SLO files; exit code 2 when something is wrong
+    Validate {
+        /// SLO files (OpenSLO v1, or the short form)
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Run the evaluator over a series: alerts on and off, and the figures at the end, as JSON lines
+    Replay(replay::Arguments),
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    match &arguments.what {
+        What::Validate { files } => {
+            let loaded = load(files)?;
+            validate::print(&loaded);
+        }
+        What::Replay(arguments) => replay::run(arguments)?,
+    }
+    Ok(())
+}
+
+/// Reads files together. Warnings go to standard error, and so do all problems but the last, which the
+/// failure tells.
+fn load(paths: &[PathBuf]) -> Result<Loaded, Failure> {
+    let files = paths.iter().map(|path| source(path)).collect::<Result<Vec<_>, _>>()?;
+    let loaded = file::load(&files).map_err(|mut problems| {
+        let last = problems.pop();
+        for problem in problems {
+            say(&Failure::usage(&problem, &problem.advice));
+        }
+        last.map_or_else(
+            || Failure::usage("no SLO", "write one"),
+            |problem| Failure::usage(&problem, &problem.advice),
+        )
+    })?;
+    for warning in &loaded.warnings {
+        warn(warning);
+    }
+    Ok(loaded)
+}
+
+#[expect(clippy::print_stderr, reason = "warnings about files are for the person who wrote them")]
+fn warn(warning: &Problem) {
+    eprintln!("warning: {warning}\n     do: {}", warning.advice);
+}
+
+#[expect(clippy::print_stderr, reason = "each problem of a file is told")]
+fn say(failure: &Failure) {
+    eprintln!("{failure}");
+}
+
+/// A file, as far as the reader takes it: one byte more than that is told as too large.
+fn source(path: &Path) -> Result<Source, Failure> {
+    let text = read(path, file::MAX_FILE_BYTES as u64 + 1)?;
+    Ok(Source { name: path.display().to_string(), text })
+}
+
+/// A text file, at most so many bytes of it.
+fn read(path: &Path, most: u64) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path);
+    file.and_then(|file| file.take(most).read_to_end(&mut bytes)).map_err(|error| {
+        Failure::usage(
+            format_args!("{}: cannot be read: {error}", path.display()),
+            "give a file that exists and is readable",
+        )
+    })?;
+    String::from_utf8(bytes).map_err(|_| {
+        Failure::usage(format_args!("{}: not UTF-8", path.display()), "save the file as UTF-8")
+    })
+}

@@ -1,0 +1,136 @@
+//! `vigie slo replay`: the evaluator over a series, without an agent or a clock.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
+use vigie_slo::duration::short;
+use vigie_slo::figures::{Change, Figures, Mode};
+use vigie_slo::model::Slo;
+use vigie_slo::ratio::Ratio;
+use vigie_slo::series::{self, Cut, Outcome, SeriesError};
+
+use super::super::Failure;
+
+/// Largest series in bytes: a year of ticks of 10 s has some 100 MB.
+const MAX_SERIES_BYTES: u64 = 256 << 20;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// SLO file
+    file: PathBuf,
+    /// Counts per tick: lines of t,good,bad; t is the end of the tick in seconds
+    #[arg(long, value_name = "CSV")]
+    series: PathBuf,
+    /// JSON lines, which is what is printed in any case
+    #[arg(long)]
+    json: bool,
+    /// Compute ratios as another system does
+    #[arg(long, value_name = "SYSTEM")]
+    compat: Option<Compat>,
+    /// How windows are cut: exactly, or as a node does (10 s, and 5 min for windows above 6 h)
+    #[arg(long, value_enum, default_value = "exact")]
+    resolution: Resolution,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Compat {
+    /// Error ratios are not scaled by the time observed
+    Prometheus,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Resolution {
+    /// To the second
+    Exact,
+    /// As a node
+    Node,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let loaded = super::load(std::slice::from_ref(&arguments.file))?;
+    let name = arguments.series.display();
+    let rows = series::parse(&super::read(&arguments.series, MAX_SERIES_BYTES)?)
+        .map_err(|error| wrong(&name, &error))?;
+    let mode = match arguments.compat {
+        Some(Compat::Prometheus) => Mode::Raw,
+        None => Mode::Scaled,
+    };
+    let cut = match arguments.resolution {
+        Resolution::Exact => Cut::Exact,
+        Resolution::Node => Cut::Node,
+    };
+    for slo in loaded.slos {
+        let slo = Arc::new(slo);
+        let outcome = series::run(&slo, &rows, mode, cut).map_err(|error| wrong(&name, &error))?;
+        for line in lines(&slo, &outcome) {
+            println!("{line}");
+        }
+    }
+    Ok(())
+}
+
+fn wrong(name: &dyn std::fmt::Display, error: &SeriesError) -> Failure {
+    let todo = match error {
+        SeriesError::Line { .. } | SeriesError::Empty => {
+            "write lines of t,good,bad: whole seconds and counts"
+        }
+        SeriesError::TickLongerThanSlice { .. } => "give a series with shorter ticks",
+    };
+    Failure::usage(format_args!("{name}: {error}"), todo)
+}
+
+/// The transitions, then the figures.
+fn lines(slo: &Slo, outcome: &Outcome) -> Vec<Value> {
+    let name = &slo.name;
+    let on_off = |on: bool| if on { "on" } else { "off" };
+    let mut lines = Vec::new();
+    for transition in &outcome.transitions {
+        let t = transition.t;
+        lines.push(match transition.change {
+            Change::Alert { index, on } => {
+                let pair = slo.alerts.get(index).map(|alert| alert.name.as_str());
+                json!({"t": t, "slo": name, "pair": pair, "event": on_off(on)})
+            }
+            Change::NoData { on } => {
+                json!({"t": t, "slo": name, "event": "no_data", "state": on_off(on)})
+            }
+            Change::Zone { zone } => {
+                json!({"t": t, "slo": name, "event": "zone", "zone": zone.word()})
+            }
+        });
+    }
+    lines.push(end(slo, &outcome.figures));
+    lines
+}
+
+fn end(slo: &Slo, figures: &Figures) -> Value {
+    let burn: Map<String, Value> =
+        figures.burn.iter().map(|(length_s, burn)| (short(*length_s), number(*burn))).collect();
+    let firing = figures.firing.iter().filter_map(|index| slo.alerts.get(*index));
+    let firing: Vec<&str> = firing.map(|alert| alert.name.as_str()).collect();
+    json!({
+        "t": figures.t,
+        "slo": slo.name,
+        "event": "end",
+        "total": figures.period.total,
+        "bad": figures.period.bad,
+        "burn": burn,
+        "budget_remaining": figures.remaining(PLACES).parse::<f64>().ok(),
+        "zone": figures.zone.word(),
+        "coverage": number(Some(figures.coverage)),
+        "exhausted_in_s": figures.exhausted_in_s,
+        "firing": firing,
+        "no_data": figures.no_data,
+        "late": figures.late,
+        "overflowed": figures.overflowed,
+    })
+}
+
+/// Digits after the decimal point that are printed.
+const PLACES: u32 = 9;
+
+fn number(ratio: Option<Ratio>) -> Value {
+    ratio.and_then(|ratio| ratio.decimal(PLACES).parse::<f64>().ok()).into()
+}
