@@ -287,9 +287,9 @@ impl Run {
 /// Hundredths of a second that count as observed, rounded down: the share of the events that is known.
 fn observed_cs(length_s: u64, known: u64, unobserved: u64) -> u64 {
     let all = u128::from(known) + u128::from(unobserved);
-    let length_cs = length_s.saturating_mul(100);
+    let whole_cs = length_s.saturating_mul(100);
     if unobserved == 0 || all == 0 {
-        return length_cs;
+        return whole_cs;
     }
-    u64::try_from(u128::from(length_cs) * u128::from(known) / all).unwrap_or(length_cs)
+    u64::try_from(u128::from(whole_cs) * u128::from(known) / all).unwrap_or(whole_cs)
 }

@@ -22,8 +22,8 @@ pub fn burn(mode: Mode, sums: Sums, length_s: u64, error_budget: Ratio) -> Optio
     match mode {
         Mode::Raw => Ratio::new(bad * den, total * num),
         Mode::Scaled => {
-            let length_cs = u128::from(length_s) * 100;
-            Ratio::new(bad * u128::from(sums.observed_cs) * den, total * length_cs * num)
+            let window_cs = u128::from(length_s) * 100;
+            Ratio::new(bad * u128::from(sums.observed_cs) * den, total * window_cs * num)
         }
     }
 }

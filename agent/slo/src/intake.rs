@@ -100,7 +100,7 @@ impl Intake {
         // A small lead is the usual correction of clocks.
         self.now_ms = expected.max(wall_ms);
         if ahead > TICK_MS {
-            return self.jump();
+            return Some(self.jump());
         }
         (self.now_ms >= self.end_ms.saturating_add(GRACE_MS)).then(|| self.close())
     }
@@ -116,12 +116,12 @@ impl Intake {
 
     /// Closes the open tick and begins anew with the next whole one after the jump; what was counted
     /// for the tick after the open one goes there.
-    fn jump(&mut self) -> Option<Tick> {
+    fn jump(&mut self) -> Tick {
         let tick = self.close();
         let carried = self.open;
         *self =
             Self { late: self.late, open: carried, ..Self::new(self.now_ms, self.monotonic_ms) };
-        Some(tick)
+        tick
     }
 }
 

@@ -10,7 +10,7 @@
 //! - [`intake`]: from events and clocks to ticks
 //! - [`rings`], [`slices`], [`evaluate`]: from ticks to transitions and figures
 //! - [`series`]: a whole series at once
-//! - [`rules`]: the same for Prometheus
+//! - [`rules`], [`parity`]: the same for Prometheus, and the proof of it
 #![forbid(unsafe_code)]
 
 pub mod alert;
@@ -20,6 +20,7 @@ pub mod figures;
 pub mod file;
 pub mod intake;
 pub mod model;
+pub mod parity;
 pub mod ratio;
 pub mod rings;
 pub mod rules;

@@ -95,7 +95,7 @@ impl Out {
     }
 
     fn group(&mut self, kind: &str, slo: &Slo) {
-        self.line(2, format!("- name: {}", quoted(&format!("sloth-slo-{kind}-{}", slo.name))));
+        self.line(2, format!("- name: {}", quoted(&group(kind, slo))));
         self.line(4, "rules:");
     }
 
@@ -230,6 +230,11 @@ impl Out {
         }
         Ok(())
     }
+}
+
+/// Name of a group of rules; kinds are `sli-recordings`, `meta-recordings`, `alerts`.
+pub fn group(kind: &str, slo: &Slo) -> String {
+    format!("sloth-slo-{kind}-{}", slo.name)
 }
 
 fn id(slo: &Slo) -> String {

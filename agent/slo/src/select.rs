@@ -80,6 +80,7 @@ impl Default for ErrorClasses {
 }
 
 /// Which requests of those selected are bad.
+#[expect(clippy::large_enum_variant, reason = "there is one per SLO")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Those that meet any of these.

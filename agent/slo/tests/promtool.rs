@@ -1,24 +1,23 @@
 //! The rules and the evaluator fire at the same instants: generated series go to both, to the rules
 //! through `promtool test rules` (Debian package prometheus). Skipped, and said so, where there is none.
-//!
-//! Series are such that Prometheus can say them: no gaps (a rate over a missing sample is another
-//! thing), counters that do not begin at 0 (rates are not extrapolated beyond it then), and raw ratios.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 mod common;
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
 use fastrand::Rng;
 use vigie_slo::alert::{Alert, factor, pair};
-use vigie_slo::figures::{Change, Mode};
 use vigie_slo::model::Slo;
+use vigie_slo::parity::{Parity, parity, sample};
 use vigie_slo::ratio::Ratio;
-use vigie_slo::rules::{BAD_EVENTS, EVENTS, Ranges, rules};
-use vigie_slo::series::{self, Cut, Row};
+use vigie_slo::rules::{Ranges, rules};
+use vigie_slo::series::Row;
 
+#[expect(clippy::print_stderr, reason = "the one thing that a skipped test says")]
 fn promtool() -> Option<&'static str> {
     let found = Command::new("promtool").arg("--version").output().is_ok();
     if !found {
@@ -98,71 +97,56 @@ fn rows(rng: &mut Rng, tick_s: i64, count: i64) -> Vec<Row> {
     rows
 }
 
-/// Counters that begin high.
-fn counters(rows: &[Row], of: impl Fn(&Row) -> u64) -> String {
-    let mut value = 10_000_000_000_u64;
-    let mut text = value.to_string();
-    for row in rows {
-        value += of(row);
-        let _ = write!(text, " {value}");
-    }
-    text
-}
-
-fn check(promtool: &str, seed: u64) -> usize {
-    let mut rng = Rng::with_seed(seed);
-    let tick_s = [60, 300][rng.usize(0..2)];
-    let slo = Arc::new(slo(&mut rng));
-    let rows = rows(&mut rng, tick_s, 600);
-    let outcome = series::run(&slo, &rows, Mode::Raw, Cut::Exact).unwrap();
-    let changes: Vec<(i64, usize, bool)> = outcome
-        .transitions
-        .iter()
-        .filter_map(|transition| match transition.change {
-            Change::Alert { index, on } => Some((transition.t, index, on)),
-            _ => None,
-        })
-        .collect();
-    let near = |t: i64| changes.iter().any(|(at, ..)| *at == t || *at == t + tick_s);
-    let mut tests = String::new();
-    for (index, row) in rows.iter().enumerate() {
-        if !near(row.t) && index % 7 != 0 {
-            continue;
-        }
-        let _ = writeln!(
-            tests,
-            "      - expr: count by (vigie_pair) (ALERTS{{alertstate=\"firing\"}})"
-        );
-        let _ = writeln!(tests, "        eval_time: {}s\n        exp_samples:", row.t);
-        for (pair, alert) in slo.alerts.iter().enumerate() {
-            let last = changes.iter().rev().find(|(at, of, _)| *at <= row.t && *of == pair);
-            if last.is_some_and(|(_, _, on)| *on) {
-                let labels = format!("{{vigie_pair=\"{}\"}}", alert.name);
-                let _ = writeln!(tests, "          - labels: '{labels}'\n            value: 1");
-            }
-        }
-    }
-    let folder = folder(&format!("series-{seed}"));
-    let test = format!(
-        "rule_files: [rules.yaml]\nevaluation_interval: {tick_s}s\n\
-         group_eval_order: [sloth-slo-sli-recordings-{0}, sloth-slo-meta-recordings-{0}, sloth-slo-alerts-{0}]\n\
-         tests:\n  - interval: {tick_s}s\n    input_series:\n      \
-         - series: '{EVENTS}{{slo=\"{0}\"}}'\n        values: '{1}'\n      \
-         - series: '{BAD_EVENTS}{{slo=\"{0}\"}}'\n        values: '{2}'\n    promql_expr_test:\n{tests}",
-        slo.name,
-        counters(&rows, |row| row.good + row.bad),
-        counters(&rows, |row| row.bad),
-    );
-    std::fs::write(folder.join("rules.yaml"), rules(&[(*slo).clone()], Ranges::Padded).unwrap())
-        .unwrap();
-    std::fs::write(folder.join("test.yaml"), test).unwrap();
+fn test(promtool: &str, name: &str, files: &Parity) {
+    let folder = folder(name);
+    std::fs::write(folder.join("rules.yaml"), &files.rules).unwrap();
+    std::fs::write(folder.join("test.yaml"), &files.test).unwrap();
     run(promtool, &folder, &["test", "rules", "test.yaml"]);
-    changes.len()
 }
 
 #[test]
 fn rules_fire_when_the_evaluator_does() {
     let Some(promtool) = promtool() else { return };
-    let changes: usize = (0..12).map(|seed| check(promtool, seed)).sum();
+    let mut changes = 0;
+    for seed in 0..12 {
+        let mut rng = Rng::with_seed(seed);
+        let tick_s = [60, 300][rng.usize(0..2)];
+        let slo = Arc::new(slo(&mut rng));
+        let rows = rows(&mut rng, tick_s, 600);
+        let files = parity(&slo, &rows, tick_s.unsigned_abs()).unwrap();
+        test(promtool, &format!("series-{seed}"), &files);
+        changes += files.changes;
+    }
     assert!(changes > 60, "the series are too tame: {changes}");
+}
+
+#[test]
+fn the_sample_makes_each_default_alert_fire() {
+    let Some(promtool) = promtool() else { return };
+    let slo = Arc::new(common::slo());
+    let (rows, tick_s) = sample(&slo);
+    let files = parity(&slo, &rows, tick_s).unwrap();
+    for alert in &slo.alerts {
+        assert!(files.test.contains(&alert.name), "{} never fires", alert.name);
+    }
+    test(promtool, "sample", &files);
+}
+
+#[test]
+fn a_difference_is_found() {
+    let Some(promtool) = promtool() else { return };
+    let slo = Arc::new(common::slo());
+    let (rows, tick_s) = sample(&slo);
+    let mut files = parity(&slo, &rows, tick_s).unwrap();
+    assert!(files.rules.contains("> 0.0144)"));
+    files.rules = files.rules.replace("> 0.0144)", "> 0.016)");
+    let folder = folder("difference");
+    std::fs::write(folder.join("rules.yaml"), &files.rules).unwrap();
+    std::fs::write(folder.join("test.yaml"), &files.test).unwrap();
+    let output = Command::new(promtool)
+        .args(["test", "rules", "test.yaml"])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
 }

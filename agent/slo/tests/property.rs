@@ -2,6 +2,15 @@
 //! traffic and losses, and random SLOs: the evaluator does what the slow reference does, in every
 //! transition and figure. `VIGIE_SEED` repeats one series.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::similar_names,
+    reason = "a test"
+)]
+
 mod common;
 mod reference;
 

@@ -1,6 +1,8 @@
 //! The worked cases of the specification, exactly. Objective 99.9 %, 30 days, 100 requests per second,
 //! three days of clean history, unless a case says otherwise.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+
 mod common;
 
 use common::{Case, Series, run, slo};

@@ -1,6 +1,7 @@
 //! `vigie slo`: service level objectives, from their files.
 
 mod replay;
+mod rules;
 mod validate;
 
 use std::io::Read as _;
@@ -27,6 +28,8 @@ enum What {
     },
     /// Run the evaluator over a series: alerts on and off, and the figures at the end, as JSON lines
     Replay(replay::Arguments),
+    /// Print the same as rules for Prometheus and Mimir
+    Rules(rules::Arguments),
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -36,6 +39,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             validate::print(&loaded);
         }
         What::Replay(arguments) => replay::run(arguments)?,
+        What::Rules(arguments) => rules::run(arguments)?,
     }
     Ok(())
 }

@@ -20,8 +20,9 @@ pub(super) struct Extras {
     freeze_below: Option<Ratio>,
     hysteresis: Option<Ratio>,
     min_coverage: Option<Ratio>,
-    /// `Some(None)`: never.
-    no_data_after_s: Option<Option<u64>>,
+    no_data_after_s: Option<u64>,
+    /// `no_data_after: never`.
+    no_data_never: bool,
     pub(super) hung_after_ms: Option<u64>,
     pub(super) empty_slices: Option<Empty>,
 }
@@ -89,9 +90,10 @@ impl Extras {
             "policy" => self.policy(field, report),
             "hung_after" => self.hung_after_ms = field.read(report, millis),
             "no_data_after" => {
-                let never = matches!(field.text(report), Some("never"));
-                self.no_data_after_s =
-                    if never { Some(None) } else { seconds(field, report).map(Some) };
+                self.no_data_never = matches!(field.text(report), Some("never"));
+                if !self.no_data_never {
+                    self.no_data_after_s = seconds(field, report);
+                }
             }
             "empty_slices" => {
                 let words =
@@ -159,7 +161,7 @@ impl Extras {
     }
 
     pub(super) fn no_data_after_s(&self) -> Option<u64> {
-        self.no_data_after_s.unwrap_or(Some(NO_DATA_AFTER_S))
+        (!self.no_data_never).then(|| self.no_data_after_s.unwrap_or(NO_DATA_AFTER_S))
     }
 }
 

@@ -44,12 +44,11 @@ impl<'a> Field<'a> {
                 continue;
             }
             let at = map.at_key(key);
-            match keys.instead.iter().find(|(name, _)| *name == key.name) {
-                Some((_, instead)) => report.wrong(&at, "not supported", *instead),
-                None => {
-                    let advice = meant(&key.name, keys.known.iter().copied());
-                    report.wrong(&at, "unknown key", advice);
-                }
+            let instead = keys.instead.iter().find(|(name, _)| *name == key.name);
+            if let Some((_, instead)) = instead {
+                report.wrong(&at, "not supported", *instead);
+            } else {
+                report.wrong(&at, "unknown key", meant(&key.name, keys.known.iter().copied()));
             }
         }
         Some(map)

@@ -167,7 +167,7 @@ fn others(objects: &Objects<'_>, report: &mut Report) -> Vec<NotificationTarget>
                 let Some(spec) = object.spec.map(report, &TARGET) else { continue };
                 let target = spec.need(report, "target", "write target: alertmanager, or webhook");
                 let mut annotations = BTreeMap::new();
-                for (key, field) in object.metadata.annotations.iter().flat_map(|map| map.entries())
+                for (key, field) in object.metadata.annotations.iter().flat_map(field::Map::entries)
                 {
                     annotations.extend(field.owned(report).map(|text| (key.to_owned(), text)));
                 }

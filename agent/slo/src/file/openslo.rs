@@ -7,6 +7,7 @@ use super::policy::policy;
 use super::report::Report;
 use super::source;
 use super::values::{check_alert, default_alerts, rolling, seconds, share, target, unit};
+use crate::alert::Alert;
 use crate::model::{Budgeting, Slices, Slo};
 use crate::ratio::Ratio;
 use crate::rings::FINE_S;
@@ -84,23 +85,24 @@ pub(super) fn slo<'a>(
     let error_budget = target.complement().1;
     let (mut alerts, mut no_data) = (Vec::new(), None);
     let policies = spec.get("alertPolicies").map(|list| list.list(report)).unwrap_or_default();
-    if !policies.is_empty() {
-        for item in policies {
-            let Some(policy) = policy(objects, &item, report) else { continue };
-            let mut alert = policy.alert;
-            check_alert(report, &metadata.name, &alert, &policy.places, error_budget, &window);
-            if alerts.iter().any(|other: &crate::alert::Alert| other.name == alert.name) {
-                let message = format!("the policy {} is there twice", alert.name);
-                report.wrong(&item.at, message, "remove one of the two");
-            }
-            alert.guards = policy.extras.guards(&extras);
-            alerts.push(alert);
-            no_data = no_data.max(policy.no_data);
-        }
-    } else {
+    if policies.is_empty() {
         let name = &metadata.name;
         alerts = default_alerts(report, &object.whole.at, name, error_budget, &window);
-        alerts.iter_mut().for_each(|alert| alert.guards = extras.guards(&Extras::default()));
+        for alert in &mut alerts {
+            alert.guards = extras.guards(&Extras::default());
+        }
+    }
+    for item in policies {
+        let Some(policy) = policy(objects, &item, report) else { continue };
+        let mut alert = policy.alert;
+        check_alert(report, &metadata.name, &alert, &policy.places, error_budget, &window);
+        if alerts.iter().any(|other: &Alert| other.name == alert.name) {
+            let message = format!("the policy {} is there twice", alert.name);
+            report.wrong(&item.at, message, "remove one of the two");
+        }
+        alert.guards = policy.extras.guards(&extras);
+        alerts.push(alert);
+        no_data = no_data.max(policy.no_data);
     }
     Some(Slo {
         name: metadata.name.clone(),

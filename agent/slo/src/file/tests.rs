@@ -538,10 +538,12 @@ fn wrong_files_are_refused_with_line_field_and_remedy() {
 fn bombs_end_at_their_bounds() {
     let mut laughs = "a: &a [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n".to_owned();
     for (name, above) in ('b'..='z').zip('a'..='y') {
-        laughs += &format!("{name}: &{name} [{}]\n", vec![format!("*{above}"); 9].join(", "));
+        let nine = vec![format!("*{above}"); 9].join(", ");
+        laughs.extend([format!("{name}: &{name} [{nine}]\n")]);
     }
     let deep = format!("slos: {}{}", "[".repeat(20_000), "]".repeat(20_000));
-    let indented: String = (0..200).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+    let lines: Vec<String> = (0..200).map(|depth| format!("{}a:", " ".repeat(depth))).collect();
+    let indented = lines.join("\n");
     let long = format!("slos: [{}]", "1,".repeat(60_000));
     let huge = format!("# {}\n{SHORT}", "x".repeat(super::MAX_FILE_BYTES));
     for (text, word) in

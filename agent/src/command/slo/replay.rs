@@ -134,3 +134,33 @@ const PLACES: u32 = 9;
 fn number(ratio: Option<Ratio>) -> Value {
     ratio.and_then(|ratio| ratio.decimal(PLACES).parse::<f64>().ok()).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use vigie_slo::file::{Source, load};
+
+    use super::*;
+
+    #[test]
+    fn json_lines() {
+        let text =
+            "slos: [{name: api, service: api, objective: 99.9%, window: 30d, availability: true}]";
+        let file = Source { name: "slo.yaml".to_owned(), text: text.to_owned() };
+        let slo = Arc::new(load(&[file]).unwrap().slos.remove(0));
+        // 20 s without a tick; then all fail for a minute.
+        let rows = series::parse("10,1000,0\n40,1000,0\n50,0,500\n60,0,500\n").unwrap();
+        let outcome = series::run(&slo, &rows, Mode::Raw, Cut::Exact).unwrap();
+        let lines: Vec<String> = lines(&slo, &outcome).iter().map(Value::to_string).collect();
+        assert_eq!(lines[0], r#"{"event":"on","pair":"page-quick","slo":"api","t":50}"#);
+        assert_eq!(lines[4], r#"{"event":"zone","slo":"api","t":50,"zone":"exhausted"}"#);
+        let end: Value = serde_json::from_str(&lines[5]).unwrap();
+        assert_eq!(end["coverage"], 0.666_666_667);
+        assert_eq!(
+            (&end["total"], &end["bad"], &end["t"]),
+            (&json!(3000), &json!(1000), &json!(60))
+        );
+        assert_eq!(end["burn"]["5m"], 333.333_333_333);
+        assert_eq!(end["budget_remaining"], -332.333_333_333);
+        assert_eq!(lines.len(), 6);
+    }
+}

@@ -134,14 +134,10 @@ fn alert(alert: &Alert) -> String {
         })
         .collect();
     let Guards { min_bad, min_total, min_budget_spend } = alert.guards;
-    let mut guards = String::new();
+    let mut parts = vec![conditions.join(" and ")];
     for (name, least) in [("min_bad", min_bad), ("min_total", min_total)] {
-        if least > 0 {
-            guards += &format!(", {name} {least}");
-        }
+        parts.extend((least > 0).then(|| format!("{name} {least}")));
     }
-    if let Some(least) = min_budget_spend {
-        guards += &format!(", min_budget_spend {least}");
-    }
-    format!("{} ({}): {}{guards}", alert.name, alert.severity.word(), conditions.join(" and "))
+    parts.extend(min_budget_spend.map(|least| format!("min_budget_spend {least}")));
+    format!("{} ({}): {}", alert.name, alert.severity.word(), parts.join(", "))
 }
