@@ -5,7 +5,7 @@
 //! of a file and the tests run the same code.
 //!
 //! - [`ratio`]: exact arithmetic; no comparison is made in binary floating point
-//! - [`model`], [`select`], [`alert`], [`window`], [`zone`]: what an SLO is
+//! - [`model`], [`select`], [`alert`], [`window`], [`zone`], [`silence`]: what an SLO is
 //! - [`file`](mod@file): OpenSLO v1 and the short form, read with line, field and remedy for what is wrong
 //! - [`intake`]: from events and clocks to ticks
 //! - [`rings`], [`slices`], [`evaluate`]: from ticks to transitions and figures
@@ -26,6 +26,7 @@ pub mod rings;
 pub mod rules;
 pub mod select;
 pub mod series;
+pub mod silence;
 pub mod slices;
 pub mod window;
 pub mod zone;

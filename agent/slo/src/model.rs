@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::alert::Alert;
 use crate::ratio::Ratio;
 use crate::select::Indicator;
+use crate::silence::Silence;
 use crate::window::Window;
 use crate::zone::Zones;
 
@@ -71,6 +72,8 @@ pub struct Slo {
     pub zones: Zones,
     /// The gate refuses to judge below this coverage.
     pub min_coverage: Ratio,
+    /// Maintenance windows, in which alerts are not told.
+    pub silences: Vec<Silence>,
     /// What to do when it alerts.
     pub runbook_url: Option<String>,
 }

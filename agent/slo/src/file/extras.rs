@@ -1,12 +1,14 @@
 //! What OpenSLO has no words for: `vigie.dev/…` annotations there, keys of their own in the short form.
 
 use super::field::{Field, Map};
+use super::maintenance::silences;
 use super::report::{Report, meant};
 use super::values::{seconds, share};
 use crate::alert::Guards;
 use crate::duration::millis;
 use crate::model::{Empty, MIN_COVERAGE, NO_DATA_AFTER_S};
 use crate::ratio::Ratio;
+use crate::silence::Silence;
 use crate::zone::Zones;
 
 /// Extra properties, each unset until it is given.
@@ -25,6 +27,7 @@ pub(super) struct Extras {
     no_data_never: bool,
     pub(super) hung_after_ms: Option<u64>,
     pub(super) empty_slices: Option<Empty>,
+    pub(super) silences: Vec<Silence>,
 }
 
 /// Those of an SLO.
@@ -41,6 +44,7 @@ pub(super) const OF_SLO: &[&str] = &[
     "no_data_after",
     "hung_after",
     "empty_slices",
+    "maintenance",
 ];
 /// Those of an alert policy.
 pub(super) const OF_POLICY: &[&str] = &["runbook_url", "min_bad", "min_total", "min_budget_spend"];
@@ -100,6 +104,7 @@ impl Extras {
                     [("good", Empty::Good), ("exclude", Empty::Exclude), ("bad", Empty::Bad)];
                 self.empty_slices = field.word(report, &words);
             }
+            "maintenance" => self.silences = silences(field, report),
             _ => {}
         }
     }

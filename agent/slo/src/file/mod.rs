@@ -11,6 +11,7 @@
 
 mod extras;
 mod field;
+mod maintenance;
 mod objects;
 mod openslo;
 mod policy;

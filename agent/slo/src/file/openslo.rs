@@ -118,6 +118,7 @@ pub(super) fn slo<'a>(
         no_data_after_s: extras.no_data_after_s().filter(|_| no_data != Some(false)),
         zones,
         min_coverage: extras.min_coverage(),
+        silences: extras.silences,
         runbook_url: extras.runbook_url,
     })
 }

@@ -45,6 +45,7 @@ const SLO: Keys = Keys {
         "min_coverage",
         "no_data_after",
         "hung_after",
+        "maintenance",
     ],
     instead: &[("target", "write objective: 99.9%"), ("period", "write window: 30d")],
 };
@@ -125,6 +126,7 @@ pub(super) fn slo(objects: &Objects<'_>, field: &Field<'_>, report: &mut Report)
         no_data_after_s: extras.no_data_after_s(),
         zones,
         min_coverage: extras.min_coverage(),
+        silences: extras.silences,
         runbook_url: extras.runbook_url,
     })
 }

@@ -175,7 +175,7 @@ fn both_forms_compile_into_the_same() {
     let openslo = "\
 apiVersion: openslo/v1
 kind: SLO
-metadata: {name: a, annotations: {vigie.dev/min_total: 20, vigie.dev/no_data_after: never}}
+metadata: {name: a, annotations: {vigie.dev/min_total: 20, vigie.dev/no_data_after: never, vigie.dev/maintenance: 0 3 * * SUN; 2h; UTC}}
 spec:
   service: api
   indicator:
@@ -199,6 +199,7 @@ slos:
     budgeting: {slices: 1m, target: 95%}
     min_total: 20
     no_data_after: never
+    maintenance: [{schedule: 0 3 * * SUN, duration: 2h, zone: UTC}]
 ";
     assert_eq!(right(openslo).slos, right(short).slos);
     let slo = &right(short).slos[0];
@@ -502,6 +503,22 @@ const WRONG: &[Wrong] = &[
         9,
         "slos[0].notify",
         "AlertNotificationTarget",
+    ),
+    Wrong(
+        SHORT,
+        "    exclude:",
+        "    maintenance: {schedule: 0 25 * * *, duration: 2h, zone: UTC}\n    exclude:",
+        9,
+        "slos[0].maintenance.schedule",
+        "the hour is",
+    ),
+    Wrong(
+        OPENSLO,
+        "vigie.dev/min_bad: \"3\"",
+        "vigie.dev/maintenance: 0 3 * SUN; 2h; UTC",
+        10,
+        "metadata.annotations.vigie.dev/maintenance",
+        "five fields",
     ),
     // YAML.
     Wrong(SHORT, "    service: api\n", "    service: api\n    service: web\n", 4, "", "twice"),

@@ -38,6 +38,7 @@ pub fn slo() -> Slo {
         no_data_after_s: Some(NO_DATA_AFTER_S),
         zones: Zones::default(),
         min_coverage: MIN_COVERAGE,
+        silences: Vec::new(),
         runbook_url: None,
     }
 }

@@ -42,6 +42,10 @@ fn describe(slo: &Slo) -> String {
     if let Some(after_s) = slo.no_data_after_s {
         lines.push(format!("  alert:   no data for {}", short(after_s)));
     }
+    for silence in &slo.silences {
+        let (length, zone) = (short(silence.length_s), &silence.zone_name);
+        lines.push(format!("  silent:  {} for {length}, {zone}", silence.schedule));
+    }
     let zones = &slo.zones;
     lines.push(format!(
         "  policy:  ship above {}, freeze below {}, coverage at least {}",
