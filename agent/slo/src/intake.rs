@@ -100,7 +100,7 @@ impl Intake {
         // A small lead is the usual correction of clocks.
         self.now_ms = expected.max(wall_ms);
         if ahead > TICK_MS {
-            return Some(self.jump());
+            return Some(self.jump(expected));
         }
         (self.now_ms >= self.end_ms.saturating_add(GRACE_MS)).then(|| self.close())
     }
@@ -116,8 +116,10 @@ impl Intake {
 
     /// Closes the open tick and begins anew with the next whole one after the jump; what was counted
     /// for the tick after the open one goes there.
-    fn jump(&mut self) -> Tick {
-        let tick = self.close();
+    fn jump(&mut self, until_ms: i64) -> Tick {
+        // Only as long as it was seen; what is before its beginning is a gap, too.
+        let seen_s = until_ms.saturating_sub(self.seen_from_ms).clamp(1_000, TICK_MS) / 1_000;
+        let tick = Tick { length_s: seen_s.unsigned_abs(), ..self.close() };
         let carried = self.open;
         *self =
             Self { late: self.late, open: carried, ..Self::new(self.now_ms, self.monotonic_ms) };
@@ -167,7 +169,8 @@ mod tests {
     fn a_clock_set_forward_is_a_gap() {
         let mut intake = Intake::new(100_000, 0);
         intake.event(5_000, Outcome::Bad);
-        assert_eq!(ticks(&mut intake, &[(3_705, 6)]), [(110, 0, 1)]);
+        let tick = Tick { t: 110, length_s: 6, good: 0, bad: 1, unobserved: 0 };
+        assert_eq!(intake.clock(3_705_000, 6_000), Some(tick), "six seconds of it were seen");
         assert_eq!(ticks(&mut intake, &[(3_722, 23)]), [(3_720, 0, 0)]);
     }
 }

@@ -67,6 +67,10 @@ impl<'a> Field<'a> {
         None
     }
 
+    fn is_empty(&self) -> bool {
+        matches!(&self.node.value, Value::Scalar { text, .. } if text.is_empty())
+    }
+
     pub(super) fn is_map(&self) -> bool {
         matches!(self.node.value, Value::Map(_))
     }
@@ -176,9 +180,15 @@ impl<'a> Field<'a> {
 }
 
 impl<'a> Map<'a> {
-    /// A key's value, if it is there.
+    /// A key's value, if there is one: a key with nothing behind it is as good as none.
     pub(super) fn get(&self, name: &str) -> Option<Field<'a>> {
-        self.fields.iter().find(|(key, _)| key.name == name).map(|entry| self.field(entry))
+        let found = self.fields.iter().find(|(key, _)| key.name == name);
+        found.filter(|(_, node)| !node.is_null()).map(|entry| self.field(entry))
+    }
+
+    /// What a key says to people; none if it is empty.
+    pub(super) fn prose(&self, report: &mut Report, name: &str) -> Option<String> {
+        self.get(name).filter(|field| !field.is_empty()).and_then(|field| field.owned(report))
     }
 
     /// A key's value, which must be there.

@@ -148,7 +148,7 @@ fn metadata<'a>(field: &Field<'a>, report: &mut Report) -> Option<Metadata<'a>> 
     }
     Some(Metadata {
         name: name(&name_field, report)?,
-        display_name: map.get("displayName").and_then(|field| field.owned(report)),
+        display_name: map.prose(report, "displayName"),
         labels,
         annotations: map.get("annotations").and_then(|field| field.any_map(report)),
     })

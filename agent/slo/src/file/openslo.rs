@@ -27,7 +27,7 @@ const SPEC: Keys = Keys {
     ],
     instead: &[("indicators", "write one `indicator`"), ("timeWindows", "write `timeWindow`")],
 };
-const INDICATOR: Keys = Keys::new(&["metadata", "spec"]);
+const INDICATOR: Keys = Keys::new(&["apiVersion", "kind", "metadata", "spec"]);
 const SLI: Keys = Keys {
     known: &["description", "ratioMetric"],
     instead: &[(
@@ -107,7 +107,7 @@ pub(super) fn slo<'a>(
     Some(Slo {
         name: metadata.name.clone(),
         display_name: metadata.display_name.clone(),
-        description: spec.get("description").and_then(|field| field.owned(report)),
+        description: spec.prose(report, "description"),
         service,
         labels: metadata.labels.clone(),
         indicator,

@@ -114,8 +114,8 @@ pub(super) fn slo(objects: &Objects<'_>, field: &Field<'_>, report: &mut Report)
     let total = Total { select, exclude, hung_after_ms: extras.hung_after_ms };
     Some(Slo {
         name,
-        display_name: map.get("display_name").and_then(|field| field.owned(report)),
-        description: map.get("description").and_then(|field| field.owned(report)),
+        display_name: map.prose(report, "display_name"),
+        description: map.prose(report, "description"),
         service,
         labels,
         indicator: indicator(None, total, verdict?),

@@ -158,6 +158,17 @@ fn openslo_in_full() {
 }
 
 #[test]
+fn what_is_left_empty_is_as_good_as_left_out() {
+    let text = OPENSLO
+        .replace("displayName: Checkout", "displayName: \"\"")
+        .replace("  alertPolicies:\n    - fast", "  alertPolicies:")
+        .replace("  labels:\n    team: payments", "  labels: ~");
+    let slo = &right(&text).slos[0];
+    assert_eq!((slo.display_name.as_deref(), slo.alerts.len()), (None, 4));
+    assert!(slo.labels.is_empty());
+}
+
+#[test]
 fn the_short_form_and_its_defaults() {
     let loaded = right(SHORT);
     let slo = &loaded.slos[0];

@@ -61,12 +61,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Resolution::Exact => Cut::Exact,
         Resolution::Node => Cut::Node,
     };
+    let (mut changes, mut ends) = (Vec::new(), Vec::new());
     for slo in loaded.slos {
         let slo = Arc::new(slo);
         let outcome = series::run(&slo, &rows, mode, cut).map_err(|error| wrong(&name, &error))?;
-        for line in lines(&slo, &outcome) {
-            println!("{line}");
-        }
+        changes.extend(transitions(&slo, &outcome));
+        ends.push(end(&slo, &outcome.figures));
+    }
+    changes.sort_by_key(|(t, _)| *t);
+    for line in changes.iter().map(|(_, line)| line).chain(&ends) {
+        println!("{line}");
     }
     Ok(())
 }
@@ -81,14 +85,14 @@ fn wrong(name: &dyn std::fmt::Display, error: &SeriesError) -> Failure {
     Failure::usage(format_args!("{name}: {error}"), todo)
 }
 
-/// The transitions, then the figures.
-fn lines(slo: &Slo, outcome: &Outcome) -> Vec<Value> {
+/// What changed, and when.
+fn transitions(slo: &Slo, outcome: &Outcome) -> Vec<(i64, Value)> {
     let name = &slo.name;
     let on_off = |on: bool| if on { "on" } else { "off" };
     let mut lines = Vec::new();
     for transition in &outcome.transitions {
         let t = transition.t;
-        lines.push(match transition.change {
+        let line = match transition.change {
             Change::Alert { index, on } => {
                 let pair = slo.alerts.get(index).map(|alert| alert.name.as_str());
                 json!({"t": t, "slo": name, "pair": pair, "event": on_off(on)})
@@ -99,9 +103,9 @@ fn lines(slo: &Slo, outcome: &Outcome) -> Vec<Value> {
             Change::Zone { zone } => {
                 json!({"t": t, "slo": name, "event": "zone", "zone": zone.word()})
             }
-        });
+        };
+        lines.push((t, line));
     }
-    lines.push(end(slo, &outcome.figures));
     lines
 }
 
@@ -150,10 +154,11 @@ mod tests {
         // 20 s without a tick; then all fail for a minute.
         let rows = series::parse("10,1000,0\n40,1000,0\n50,0,500\n60,0,500\n").unwrap();
         let outcome = series::run(&slo, &rows, Mode::Raw, Cut::Exact).unwrap();
-        let lines: Vec<String> = lines(&slo, &outcome).iter().map(Value::to_string).collect();
+        let changes = transitions(&slo, &outcome);
+        let lines: Vec<String> = changes.iter().map(|(_, line)| line.to_string()).collect();
         assert_eq!(lines[0], r#"{"event":"on","pair":"page-quick","slo":"api","t":50}"#);
         assert_eq!(lines[4], r#"{"event":"zone","slo":"api","t":50,"zone":"exhausted"}"#);
-        let end: Value = serde_json::from_str(&lines[5]).unwrap();
+        let end = end(&slo, &outcome.figures);
         assert_eq!(end["coverage"], 0.666_666_667);
         assert_eq!(
             (&end["total"], &end["bad"], &end["t"]),
@@ -161,6 +166,6 @@ mod tests {
         );
         assert_eq!(end["burn"]["5m"], 333.333_333_333);
         assert_eq!(end["budget_remaining"], -332.333_333_333);
-        assert_eq!(lines.len(), 6);
+        assert_eq!(lines.len(), 5);
     }
 }
