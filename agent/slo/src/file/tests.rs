@@ -593,3 +593,29 @@ fn files_refer_to_each_other_and_names_are_unique_among_them() {
     let twice = load(&[source("a", OPENSLO), source("b", SHORT)]).map(|_| ()).unwrap_err();
     assert!(twice[0].message.contains("there already"), "{twice:?}");
 }
+
+#[test]
+fn spoilt_files_are_read_or_refused_and_never_panic() {
+    let mut rng = fastrand::Rng::with_seed(6);
+    let bytes = b" \n\t:-[]{}&*!|>'\"%#,~0159.amMdhs<";
+    let (mut refused, all) = (0, 4_000);
+    for round in 0..all {
+        let mut text = if round % 2 == 0 { OPENSLO } else { SHORT }.as_bytes().to_vec();
+        for _ in 0..rng.usize(1..4) {
+            let (at, byte) = (rng.usize(0..text.len()), bytes[rng.usize(0..bytes.len())]);
+            match rng.u8(0..3) {
+                0 => text[at] = byte,
+                1 => text.insert(at, byte),
+                _ => drop(text.drain(at..text.len().min(at + rng.usize(1..9)))),
+            }
+        }
+        let text = String::from_utf8(text).unwrap();
+        let lines = text.lines().count();
+        for problem in read(&text).map(|_| ()).err().into_iter().flatten() {
+            refused += 1;
+            assert!((1..=lines + 1).contains(&problem.place.line), "{problem}\n{text}");
+            assert!(!problem.message.is_empty() && !problem.advice.is_empty(), "{problem}");
+        }
+    }
+    assert!(refused > all / 2, "{refused}");
+}
