@@ -245,6 +245,7 @@ fn call(request: Request, error: Option<DatabaseError>, answered: bool) -> Call 
         statement: request.statement,
         namespace: request.namespace,
         error,
+        sqlstate: None,
         answered,
         rows: None,
         batch: None,
