@@ -18,6 +18,7 @@ pub mod otlp;
 pub mod postgres;
 pub mod process;
 pub mod prometheus;
+pub mod redis;
 pub mod resolver;
 pub mod rows;
 pub mod site;

@@ -341,6 +341,7 @@ impl Dialogue for Redis {
             statement: Arc::clone(&request.statement),
             namespace: None,
             error: None,
+            sqlstate: None,
             answered: true,
             rows: None,
             batch: None,
