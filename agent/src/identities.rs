@@ -215,6 +215,7 @@ fn identity_of(key: ProcessKey, process: &Process) -> Identity {
         language: process.language.map(str::to_owned),
         executable: process.executable.to_string(),
         container: process.container.as_deref().map(str::to_owned),
+        search: process.search.as_ref().map(|list| list.to_vec()),
     }
 }
 
@@ -243,6 +244,7 @@ impl Identify for Recorded {
                 language: None,
                 executable: String::new(),
                 container: None,
+                search: None,
             }))
         });
         Some(Identified { process: Arc::clone(process), routes: 0 })
@@ -269,6 +271,7 @@ fn process_of(identity: &Identity) -> Process {
         container: identity.container.as_deref().map(Into::into),
         version: None,
         resource: Vec::new(),
+        search: identity.search.as_deref().map(Into::into),
     }
 }
 

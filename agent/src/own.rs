@@ -109,6 +109,9 @@ fn lookups(own: &mut SelfMetrics, figures: &Figures) {
     ] {
         own.set_by(DNS_MESSAGES, "kind", kind, count);
     }
+    own.set(SEARCHES, figures.searches.searches);
+    own.set(SEARCH_ATTEMPTS, figures.searches.attempts);
+    own.set(SEARCHES_EVICTED, figures.searches.evicted);
     own.set(NAMED_ADDRESSES, figures.named.known as u64);
     own.set(NAMED_EVICTED, figures.named.evicted);
 }
@@ -236,6 +239,18 @@ const DNS_MESSAGES: OwnMetric = OwnMetric {
                   because too many waited.",
     kind: OwnKind::Counter,
 };
+const SEARCHES: OwnMetric = counter(
+    "vigie.dns.searches",
+    "{search}",
+    "Searches: names that were looked up with several suffixes of a search list.",
+);
+const SEARCH_ATTEMPTS: OwnMetric =
+    counter("vigie.dns.search.attempts", "{lookup}", "Look-ups that searches took.");
+const SEARCHES_EVICTED: OwnMetric = counter(
+    "vigie.dns.searches.evicted",
+    "{lookup}",
+    "Look-ups in vain that were forgotten early to make room: a next try is shown by itself.",
+);
 const NAMED_ADDRESSES: OwnMetric = OwnMetric {
     name: "vigie.dns.addresses",
     unit: "{address}",

@@ -22,11 +22,13 @@ use crate::span::Span;
 use crate::span::assemble::{Assembler, Identified, Identify};
 use crate::span::names;
 use crate::span::route::{RouteStats, Routes};
+use crate::span::searches::{self, Searches};
 
 /// The stages between events and outputs.
 pub struct Pipeline {
     flows: Flows,
     findings: Findings,
+    searches: Searches,
     spans: Vec<Span>,
     outputs: Outputs,
     expired_ns: MonoNs,
@@ -122,6 +124,8 @@ pub struct Figures {
     pub refused_ends: u64,
     /// Look-ups over UDP.
     pub lookups: lookups::Stats,
+    /// Look-ups that several suffixes were tried for.
+    pub searches: searches::Stats,
     /// Addresses and their names.
     pub named: names::Stats,
     /// Routes by heuristic.
@@ -145,6 +149,7 @@ impl Pipeline {
                 advice: Vec::new(),
                 left: 0,
             },
+            searches: Searches::new(searches::MAX_OPEN),
             spans: Vec::new(),
             outputs,
             expired_ns: 0,
@@ -191,6 +196,7 @@ impl Pipeline {
         }
         self.findings.take_lookups();
         self.findings.assembler.settle(now, clock, identify, &mut self.spans);
+        self.searches.settle(clock.unix_nano(now), &mut self.spans);
         self.hand_out();
     }
 
@@ -237,18 +243,25 @@ impl Pipeline {
         for _ in 0..4 {
             self.findings.take_lookups();
             self.findings.assembler.settle(now, clock, identify, &mut self.spans);
+            self.searches.settle(clock.unix_nano(now), &mut self.spans);
             self.hand_out();
         }
+        self.searches.finish(&mut self.spans);
+        self.hand_out();
     }
 
     fn hand_out(&mut self) {
-        if self.spans.is_empty() {
+        let searches = self.searches.take_over();
+        if self.spans.is_empty() && searches.is_empty() {
             return;
         }
         self.finished += self.spans.len() as u64;
         {
             let mut store = self.outputs.store.lock().unwrap_or_else(PoisonError::into_inner);
             self.spans.iter().for_each(|span| store.record(span));
+            for search in &searches {
+                store.record_search(search);
+            }
         }
         if !self.sheds_spans {
             for taker in &mut self.outputs.takers {
@@ -286,6 +299,7 @@ impl Pipeline {
             flows: *self.flows.stats(),
             connections: self.flows.len(),
             lookups: self.findings.lookups.stats(),
+            searches: self.searches.stats(),
             named: self.findings.assembler.name_stats(),
             refused_ends: self.findings.assembler.refused_ends(),
             routes: self.findings.assembler.route_stats(),

@@ -28,6 +28,10 @@ fn lookup(span: &Span) -> String {
     if let Some(attempts) = span.attributes.get("vigie.dns.attempts") {
         text = format!("{text} {attempts}x");
     }
+    if let Some(name) = span.text("vigie.dns.search.name") {
+        let tries = span.attributes.get("vigie.dns.search.attempts");
+        text = format!("{text} ({name}, {})", tries.and_then(Value::as_u64).unwrap_or_default());
+    }
     if span.attributes.contains_key("vigie.dns.truncated") {
         text += " truncated";
     }
@@ -176,6 +180,9 @@ struct Library {
     seen: &'static [(&'static str, usize)],
 }
 
+/// Lines of `resolv.conf` as a kubelet writes them.
+const POD: &str = "search shop.svc.test svc.test other.test\noptions ndots:5";
+
 /// Everything that looks up names in this machine's way, and dig.
 fn libraries(resolver: &Resolver) -> Result<Vec<Library>> {
     let program = |name| needs::find(name).with_context(|| format!("no {name}"));
@@ -219,8 +226,22 @@ fn libraries(resolver: &Resolver) -> Result<Vec<Library>> {
             seen: &[
                 ("A n3.one.test NXDOMAIN", 1),
                 ("AAAA n3.one.test NXDOMAIN", 1),
-                ("A n3.test NOERROR", 1),
-                ("AAAA n3.test NOERROR", 1),
+                ("A n3.test NOERROR (n3, 2)", 1),
+                ("AAAA n3.test NOERROR (n3, 2)", 1),
+            ],
+        },
+        Library {
+            // As in a pod: a name of somewhere else is tried with everything first.
+            command: glibc("n4.test", POD)?,
+            seen: &[
+                ("A n4.test.shop.svc.test NXDOMAIN", 1),
+                ("AAAA n4.test.shop.svc.test NXDOMAIN", 1),
+                ("A n4.test.svc.test NXDOMAIN (n4.test, 2)", 1),
+                ("AAAA n4.test.svc.test NXDOMAIN (n4.test, 2)", 1),
+                ("A n4.test.other.test NXDOMAIN (n4.test, 3)", 1),
+                ("AAAA n4.test.other.test NXDOMAIN (n4.test, 3)", 1),
+                ("A n4.test NOERROR (n4.test, 4)", 1),
+                ("AAAA n4.test NOERROR (n4.test, 4)", 1),
             ],
         },
         Library {
@@ -255,6 +276,19 @@ fn resolver_libraries() -> Result<()> {
             ("A big.test NOERROR tcp 2x truncated", 1),
         ];
         libraries.push(Library { command, seen });
+        let mut command = resolver.command(&go_program()?, POD)?;
+        command.args(["n6.test", "lost"]);
+        let seen = &[
+            ("A n6.test.shop.svc.test NXDOMAIN", 1),
+            ("A n6.test.svc.test NXDOMAIN (n6.test, 2)", 1),
+            ("A n6.test.other.test NXDOMAIN (n6.test, 3)", 1),
+            ("A n6.test NOERROR (n6.test, 4)", 1),
+            ("A lost.shop.svc.test NXDOMAIN", 1),
+            ("A lost.svc.test NXDOMAIN (lost, 2)", 1),
+            ("A lost.other.test NXDOMAIN (lost, 3)", 1),
+            ("A lost NXDOMAIN (lost, 4)", 1),
+        ];
+        libraries.push(Library { command, seen });
     }
     let mut wanted = Vec::new();
     for Library { command, seen } in libraries {
@@ -274,7 +308,8 @@ fn resolver_libraries() -> Result<()> {
         let wanted: Tally = seen.iter().copied().collect();
         wanted.compare(&command, &tally(&spans, Kind::Client, pid, lookup))?;
         for (what, count) in seen {
-            all.add(*what, *count);
+            // Who answers does not know what a question is a part of.
+            all.add(what.split(" (").next().unwrap_or(what), *count);
         }
     }
     all.compare("resolver", &tally(&spans, Kind::Server, resolver.pid(), lookup))?;
@@ -317,8 +352,7 @@ fn the_report_has_names() -> Result<()> {
     command.args(["profile", "--json", "--", "sh", "-c", "\"$@\" > /dev/null", "sh"]);
     command.arg(dig).arg(format!("@{}", resolver.address));
     command.args(["+tries=1", "-f"]).arg(list.path());
-    let Ended { output, .. } = run(&mut command)?;
-    let report: Value = serde_json::from_str(&output.join("\n"))?;
+    let report = report(&mut command)?;
     let rows = report.get("dns").and_then(Value::as_array).context("no section for DNS")?;
     let row = |name: &str| rows.iter().find(|row| row.get("name") == Some(&Value::from(name)));
     for (name, count, errors) in [("n1.test", 2, 0), ("no.test", 1, 1)] {
@@ -329,6 +363,42 @@ fn the_report_has_names() -> Result<()> {
         let seconds = |key: &str| row.get(key).and_then(Value::as_f64).unwrap_or(0.0);
         ensure!(seconds("p50_s") > 0.0 && seconds("max_s") >= seconds("p50_s"), "{row}");
     }
+    Ok(())
+}
+
+fn report(command: &mut Command) -> Result<Value> {
+    let Ended { output, .. } = run(command)?;
+    Ok(serde_json::from_str(&output.join("\n"))?)
+}
+
+#[test]
+fn the_report_has_searches() -> Result<()> {
+    if missing("dns: searches", &NEEDS)? || missing("dns: searches", &[Need::Program("unshare")])? {
+        return Ok(());
+    }
+    let resolver = Resolver::start()?;
+    let script = "import socket\nfor name in ['n7.test', 'n7.test', 'lost']:\n    try: \
+                  socket.getaddrinfo(name, 80, socket.AF_INET, socket.SOCK_STREAM)\n    \
+                  except socket.gaierror: pass";
+    let mut looks = resolver.command(&needs::find("python3").context("no python3")?, POD)?;
+    looks.args(["-c", script]);
+    let mut command = agent::command()?;
+    command.args(["profile", "--json", "--"]).arg(looks.get_program()).args(looks.get_args());
+    let report = report(&mut command)?;
+    let rows = report.get("dns_searches").and_then(Value::as_array).context("no searches")?;
+    for (name, found, count, attempts) in
+        [("n7.test", Value::from("n7.test"), 2, 8), ("lost", Value::Null, 1, 4)]
+    {
+        let row = rows.iter().find(|row| row.get("name") == Some(&Value::from(name)));
+        let row = row.with_context(|| format!("no {name} in {rows:?}"))?;
+        let number = |key: &str| row.get(key).and_then(Value::as_u64);
+        ensure!(row.get("found") == Some(&found), "{row}");
+        ensure!((number("count"), number("attempts")) == (Some(count), Some(attempts)), "{row}");
+    }
+    let rows = report.get("dns").and_then(Value::as_array).context("no section for DNS")?;
+    let sum = |key: &str| rows.iter().filter_map(|row| row.get(key)?.as_u64()).sum::<u64>();
+    let sums = [sum("count"), sum("queries"), sum("search_attempts")];
+    ensure!(sums == [12, 12, 12], "{sums:?}: {rows:?}");
     Ok(())
 }
 

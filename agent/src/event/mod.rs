@@ -354,6 +354,9 @@ pub struct Identity {
     /// Container id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
+    /// What its resolver library appends to names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Vec<Box<str>>>,
 }
 
 /// Everything that the later stages hear of.

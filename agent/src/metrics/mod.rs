@@ -12,6 +12,7 @@ mod key;
 pub mod limits;
 mod names;
 pub mod own;
+mod searches;
 mod series;
 mod since;
 pub mod snapshot;

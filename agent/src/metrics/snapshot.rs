@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub edges: Vec<Edge>,
     /// Names that were looked up.
     pub lookups: Vec<LookupPoint>,
+    /// Names that were looked for with a search list.
+    pub searches: Vec<SearchPoint>,
     /// vigie's own figures, those of the store included.
     pub own: SelfMetrics,
 }
@@ -489,7 +491,30 @@ pub struct LookupPoint {
     pub count: u64,
     /// Those that failed.
     pub errors: u64,
+    /// Times that the question was asked, retries included.
+    pub queries: u64,
+    /// Look-ups that were tries of a search list.
+    pub search_attempts: u64,
     /// Durations that were seen whole.
+    pub durations: Durations,
+}
+
+/// Look-ups of a name with the suffixes of a search list, each once with all its tries.
+#[derive(Clone, Debug)]
+pub struct SearchPoint {
+    /// What was looked for; `other` for all that found no room.
+    pub name: Arc<str>,
+    /// `A`, `AAAA`; `*` for all that found no room.
+    pub record_type: &'static str,
+    /// The name that there is, `None` if there is none.
+    pub found: Option<Arc<str>>,
+    /// When it began, never before an earlier snapshot that lacked it.
+    pub start_unix_nano: u64,
+    /// Searches.
+    pub count: u64,
+    /// Look-ups that they took.
+    pub attempts: u64,
+    /// From the start of the first try to the end of the last one.
     pub durations: Durations,
 }
 

@@ -103,6 +103,7 @@ impl Lookup {
             transport: DnsTransport::Udp,
             truncated: response.is_some_and(|response| response.truncated),
             timed_out: response.is_none() && !flags.has(Flags::NO_RESPONSE),
+            search: None,
         };
         let exchange = Exchange {
             role: asker.role,

@@ -337,6 +337,7 @@ fn call(item: &Item, response: Option<&Response>, timed_out: bool) -> Call {
         transport: DnsTransport::Tcp,
         truncated: false,
         timed_out,
+        search: None,
     }))
 }
 

@@ -242,6 +242,7 @@ fn over_tcp(start_ns: u64, end_ns: u64) -> Exchange {
         transport: DnsTransport::Tcp,
         truncated: false,
         timed_out: false,
+        search: None,
     };
     Exchange {
         role: Role::Client,
