@@ -16,6 +16,7 @@ use crate::discover::host::Clock;
 use crate::event::{CloseReason, ConnectionId, Event, MonoNs, ProcessKey, Standing};
 use crate::flow::{self, Connection, Flows};
 use crate::metrics::{Store, undelivered};
+use crate::protocol::dns::lookup::Answer;
 use crate::protocol::dns::lookups::{self, Lookups, Settled};
 use crate::protocol::{Advice, Call, Exchange, Problem};
 use crate::span::Span;
@@ -57,6 +58,8 @@ pub trait TakeSpans: Send {
 struct Findings {
     assembler: Assembler,
     lookups: Lookups,
+    /// Of look-ups over TCP in this round.
+    answers: Vec<Answer>,
     problems: [u64; Problem::ALL.len()],
     advice: Vec<(ConnectionId, Advice)>,
     /// Exchanges seen in part and left to the kernel to count.
@@ -64,12 +67,15 @@ struct Findings {
 }
 
 impl flow::Sink for Findings {
-    fn exchange(&mut self, exchange: Exchange, connection: &Connection) {
+    fn exchange(&mut self, mut exchange: Exchange, connection: &Connection) {
         if exchange.undelivered {
             self.left += 1;
             return;
         }
         if matches!(exchange.call, Call::Dns(_)) {
+            let open = connection.open.as_deref();
+            let answer = open.and_then(|open| Answer::take(&mut exchange, open.network_namespace));
+            self.answers.extend(answer);
             self.lookups.over_tcp(exchange, connection.open.clone());
             return;
         }
@@ -97,7 +103,7 @@ impl Findings {
         for (exchange, open) in over_tcp {
             self.assembler.take(open, exchange);
         }
-        for answer in answers {
+        for answer in answers.into_iter().chain(self.answers.drain(..)) {
             self.assembler.learn(&answer);
         }
     }
@@ -145,6 +151,7 @@ impl Pipeline {
             findings: Findings {
                 assembler,
                 lookups: Lookups::new(lookups::MAX_WAITING),
+                answers: Vec::new(),
                 problems: [0; Problem::ALL.len()],
                 advice: Vec::new(),
                 left: 0,

@@ -110,15 +110,20 @@ fn answers_codes_and_time_outs_are_exact() -> Result<()> {
     let answered = asks.pid();
     let said = asks.wait(LIMIT)?.output.join("");
     ensure!(said.contains("\"NOERROR\": 1000") && said.contains("\"NXDOMAIN\": 50"), "{said}");
-    let mut command = resolver.command(&needs::find("python3").context("no python3")?, "")?;
-    let script = "import sys,urllib.request\nfor n in range(10):\n    \
-                  urllib.request.urlopen(f'http://named.test:{sys.argv[1]}/plain/{n}').read()";
-    command.args(["-c", script, &elsewhere.port().to_string()]);
-    run(&mut known(&command, "test-web"))?;
+    for (name, options, service) in
+        [("named.test", "", "test-web"), ("also.test", "options use-vc", "test-web-tcp")]
+    {
+        let mut command =
+            resolver.command(&needs::find("python3").context("no python3")?, options)?;
+        let script = "import sys,urllib.request\nfor n in range(10):\n    \
+                      urllib.request.urlopen(f'http://{sys.argv[1]}/plain/{n}').read()";
+        command.args(["-c", script, &format!("{name}:{}", elsewhere.port())]);
+        run(&mut known(&command, service))?;
+    }
 
     // Those of "test-web" itself are as many as its resolver library likes.
-    agent.settle(2 * 1050 + 20 + 10, |span| match (&*span.service, span.kind) {
-        ("test-web", _) => !is_lookup(span),
+    agent.settle(2 * 1050 + 20 + 20, |span| match (&*span.service, span.kind) {
+        ("test-web" | "test-web-tcp", _) => !is_lookup(span),
         (_, Kind::Server) => span.peer.service.as_deref() == Some("test-client"),
         _ => is_lookup(span),
     });
@@ -161,11 +166,12 @@ fn same_in_metrics(metrics: &Samples, silent: u16, elsewhere: u16) -> Result<()>
     lookups("test-unanswered", "timeout", 20.0)?;
     let silent = format!("127.0.0.1:{silent}");
     // An address that was looked up has its name.
-    let named = format!("named.test:{elsewhere}");
+    let [named, also] = ["named.test", "also.test"].map(|name| format!("{name}:{elsewhere}"));
     for (client, server, calls, failed) in [
         ("test-client", "unbound", 1050.0, 50.0),
         ("test-unanswered", &*silent, 20.0, 20.0),
         ("test-web", &*named, 10.0, 0.0),
+        ("test-web-tcp", &*also, 10.0, 0.0),
     ] {
         let edge = [("client", client), ("server", server)];
         check("traces_service_graph_request_total", &edge, calls)?;
@@ -182,6 +188,9 @@ struct Library {
 
 /// Lines of `resolv.conf` as a kubelet writes them.
 const POD: &str = "search shop.svc.test svc.test other.test\noptions ndots:5";
+
+/// A question whose answer was not waited for, as it was asked again over TCP.
+const LEFT: &str = "AAAA big.test NOERROR tcp 2x";
 
 /// Everything that looks up names in this machine's way, and dig.
 fn libraries(resolver: &Resolver) -> Result<Vec<Library>> {
@@ -220,6 +229,12 @@ fn libraries(resolver: &Resolver) -> Result<Vec<Library>> {
                 ("A n2.test NOERROR", 1),
                 ("AAAA n2.test NOERROR", 1),
             ],
+        },
+        Library {
+            // Both questions are asked again where one of the answers is cut, and all of that three
+            // times, until there is room for so many addresses.
+            command: glibc("big.test.", "")?,
+            seen: &[("A big.test NOERROR tcp 2x truncated", 3), (LEFT, 3)],
         },
         Library {
             command: glibc("n3", "search one.test test\noptions ndots:5")?,
@@ -308,8 +323,13 @@ fn resolver_libraries() -> Result<()> {
         let wanted: Tally = seen.iter().copied().collect();
         wanted.compare(&command, &tally(&spans, Kind::Client, pid, lookup))?;
         for (what, count) in seen {
-            // Who answers does not know what a question is a part of.
-            all.add(what.split(" (").next().unwrap_or(what), *count);
+            // Who answers knows neither what a question is a part of nor that nobody reads the answer.
+            if *what == LEFT {
+                all.add("AAAA big.test NOERROR", *count);
+                all.add("AAAA big.test NOERROR tcp", *count);
+            } else {
+                all.add(what.split(" (").next().unwrap_or(what), *count);
+            }
         }
     }
     all.compare("resolver", &tally(&spans, Kind::Server, resolver.pid(), lookup))?;
@@ -363,6 +383,38 @@ fn the_report_has_names() -> Result<()> {
         let seconds = |key: &str| row.get(key).and_then(Value::as_f64).unwrap_or(0.0);
         ensure!(seconds("p50_s") > 0.0 && seconds("max_s") >= seconds("p50_s"), "{row}");
     }
+    Ok(())
+}
+
+#[test]
+fn stubs_and_multicast_are_apart() -> Result<()> {
+    if missing("dns: apart", &NEEDS)? {
+        return Ok(());
+    }
+    // The stubs of systemd-resolved, where there is none: who asks waits in vain.
+    let stubs = ["127.0.0.53", "127.0.0.54"];
+    let silent = stubs.map(|stub| UdpSocket::bind((stub, 53)));
+    let multicast = UdpSocket::bind("127.0.0.1:5353");
+    let config = "watch: {include: [{service: \"test-*\"}]}\n".to_owned();
+    let agent = Agent::start(&Options { config: Some(config), ..Options::default() })?;
+    for stub in stubs {
+        let mut asks = client("test-stub")?;
+        run(asks.args(["--resolver", stub, "--wait", "0.5", "n%.test:A:2"]))?;
+    }
+    let mut asks = client("test-multicast")?;
+    asks.args(["--resolver", "127.0.0.1", "--port", "5353", "--wait", "0.5", "--in-flight", "5"]);
+    run(asks.arg("printer%.local:A:5"))?;
+    agent.settle(2, is_lookup);
+    let apart = agent.metrics()?.sum("vigie_dns_messages_total", &[("kind", "apart")]);
+    let spans = agent.stop()?.spans;
+    drop((silent, multicast));
+    ensure!(apart >= 5.0, "{apart} messages of multicast DNS");
+    let lookups: Vec<&Span> = spans.iter().filter(|span| is_lookup(span)).collect();
+    for span in &lookups {
+        let is_stub = span.attributes.get("vigie.dns.stub") == Some(&Value::Bool(true));
+        ensure!(span.service == "test-stub" && is_stub, "{span:?}");
+    }
+    ensure!(lookups.len() >= 2, "{} questions at the stubs", lookups.len());
     Ok(())
 }
 

@@ -182,6 +182,7 @@ mod tests {
             truncated: false,
             timed_out: false,
             search: None,
+            addresses: Vec::new(),
         }));
         span
     }

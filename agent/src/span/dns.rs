@@ -36,6 +36,9 @@ pub struct DnsCall {
     pub timed_out: bool,
     /// What it goes on with, where another suffix of a search list was tried before.
     pub search: Option<Box<Search>>,
+    /// Addresses in an answer over TCP, with the seconds for which they hold; they are taken out on the
+    /// way to a span ([`Answer`](crate::protocol::dns::lookup::Answer)).
+    pub addresses: Vec<(IpAddr, u32)>,
 }
 
 /// What a look-up is a part of that is not the first try of a search list.

@@ -338,6 +338,7 @@ fn call(item: &Item, response: Option<&Response>, timed_out: bool) -> Call {
         truncated: false,
         timed_out,
         search: None,
+        addresses: response.map(|response| response.addresses.clone()).unwrap_or_default(),
     }))
 }
 

@@ -31,6 +31,7 @@ fn lookup(text: &str, from: u64, to: u64) -> Span {
         truncated: false,
         timed_out: code.is_none(),
         search: None,
+        addresses: Vec::new(),
     }));
     span
 }
