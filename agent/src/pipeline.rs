@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use vigie_common::exchange::{Undelivered, UndeliveredKey};
 
 use crate::discover::host::Clock;
-use crate::event::{CloseReason, ConnectionId, Event, MonoNs, ProcessKey, Standing};
+use crate::event::{CloseReason, ConnectionId, Event, MonoNs, ProcessKey, Resolved, Standing};
 use crate::flow::{self, Connection, Flows};
 use crate::metrics::{Store, undelivered};
 use crate::protocol::dns::lookup::Answer;
@@ -31,6 +31,8 @@ pub struct Pipeline {
     findings: Findings,
     searches: Searches,
     spans: Vec<Span>,
+    /// Calls of `getaddrinfo` in this round.
+    resolved: Vec<Resolved>,
     outputs: Outputs,
     expired_ns: MonoNs,
     events: u64,
@@ -158,6 +160,7 @@ impl Pipeline {
             },
             searches: Searches::new(searches::MAX_OPEN),
             spans: Vec::new(),
+            resolved: Vec::new(),
             outputs,
             expired_ns: 0,
             events: 0,
@@ -176,6 +179,10 @@ impl Pipeline {
         }
         if let Event::Datagram(datagram) = event {
             self.findings.lookups.datagram(datagram);
+            return;
+        }
+        if let Event::Resolved(resolved) = event {
+            self.resolved.push(*resolved);
             return;
         }
         self.flows.event(event, &mut self.findings);
@@ -204,7 +211,22 @@ impl Pipeline {
         self.findings.take_lookups();
         self.findings.assembler.settle(now, clock, identify, &mut self.spans);
         self.searches.settle(clock.unix_nano(now), &mut self.spans);
+        self.take_resolved(clock, identify);
         self.hand_out();
+    }
+
+    /// Calls of `getaddrinfo` are in metrics only.
+    fn take_resolved(&mut self, clock: &Clock, identify: &mut dyn Identify) {
+        if self.resolved.is_empty() {
+            return;
+        }
+        let mut store = self.outputs.store.lock().unwrap_or_else(PoisonError::into_inner);
+        for resolved in self.resolved.drain(..) {
+            let Some(Identified { process, .. }) = identify.identify(resolved.process) else {
+                continue;
+            };
+            store.record_getaddrinfo(&process, &resolved, clock.unix_nano(resolved.exit_ns));
+        }
     }
 
     /// Gives up look-ups that have waited long enough. To be called when all that happened before
@@ -254,6 +276,7 @@ impl Pipeline {
             self.hand_out();
         }
         self.searches.finish(&mut self.spans);
+        self.take_resolved(clock, identify);
         self.hand_out();
     }
 

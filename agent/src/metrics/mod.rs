@@ -8,6 +8,7 @@
 
 pub mod durations;
 pub mod exponential;
+mod getaddrinfo;
 mod key;
 pub mod limits;
 mod names;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use super::durations::Bounds;
+use super::getaddrinfo;
 use super::key::Key;
 use super::limits::Limits;
 use super::names::Names;
@@ -14,6 +15,7 @@ use super::searches::Searches;
 use super::series::{Series, ServiceSeries};
 use super::snapshot::{ServiceSnapshot, Snapshot};
 use super::undelivered::UndeliveredCalls;
+use crate::event::Resolved;
 use crate::graph::Edges;
 use crate::span::searches::Searched;
 use crate::span::{Process, Service, Span};
@@ -110,6 +112,33 @@ impl Store {
         self.new_series(calls.process, &key, number, now_unix_nano).record_undelivered(
             calls,
             now_unix_nano,
+            &bounds,
+        );
+    }
+
+    /// Takes a call of `getaddrinfo` into account that returned at this time.
+    pub fn record_getaddrinfo(
+        &mut self,
+        process: &Arc<Process>,
+        resolved: &Resolved,
+        end_unix_nano: u64,
+    ) {
+        let key = Key::Getaddrinfo { error: getaddrinfo::error(resolved.code) };
+        let duration = getaddrinfo::duration_ns(resolved);
+        let untrusted = u64::from(duration.is_none());
+        let bounds = self.bounds.clone();
+        if let Some(service) = self.services.get_mut(&*process.service) {
+            service.meet(process, end_unix_nano, &self.limits);
+            service.count_untrusted(key.metric(), untrusted);
+            if let Some(series) = service.get_mut(&key) {
+                series.record_getaddrinfo(resolved.code != 0, duration, end_unix_nano, &bounds);
+                return;
+            }
+        }
+        self.new_series(process, &key, (1, untrusted), end_unix_nano).record_getaddrinfo(
+            resolved.code != 0,
+            duration,
+            end_unix_nano,
             &bounds,
         );
     }
