@@ -11,6 +11,7 @@
 pub mod agent;
 pub mod compare;
 pub mod http;
+pub mod lookup;
 pub mod mariadb;
 pub mod needs;
 pub mod nginx;
