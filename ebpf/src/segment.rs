@@ -40,17 +40,36 @@ const CANDIDATE_BYTES: u32 = 256 << 10;
 /// Bytes of one call of such a turn: what the copy loop can do, with rounds to spare for buffers.
 const CANDIDATE_CALL_BYTES: u32 = 32 * MAX_PAYLOAD as u32;
 
+/// What sockets a hook is of. A program has only the parts that its sockets need, since the kernel checks
+/// all of each program when it is loaded.
+#[derive(Clone, Copy)]
+pub(crate) enum Sockets {
+    /// Streams and datagrams.
+    Any,
+    /// TCP, or unix stream sockets.
+    Streams,
+    /// UDP.
+    Datagrams,
+}
+
 /// Handles `total` bytes that the caller in [`Work`] moved over its socket.
 #[inline(always)]
-pub(crate) fn moved(work: &Work, direction: Direction) {
+pub(crate) fn moved(work: &Work, direction: Direction, sockets: Sockets) {
     // From here and not from there: the stack of all callers together has 512 bytes.
-    match vigie_moved(work.slot, direction as u64) {
+    let (slot, sent) = (work.slot, direction as u64);
+    if matches!(sockets, Sockets::Datagrams) {
+        datagram::vigie_datagram(slot, sent);
+        return;
+    }
+    match vigie_moved(slot, sent) {
         0 => {}
         DATAGRAM => {
-            datagram::vigie_datagram(work.slot, direction as u64);
+            if matches!(sockets, Sockets::Any) {
+                datagram::vigie_datagram(slot, sent);
+            }
         }
         _ => {
-            http2::vigie_http2(work.slot, direction as u64);
+            http2::vigie_http2(slot, sent);
         }
     }
 }
