@@ -20,6 +20,7 @@ pub mod process;
 pub mod prometheus;
 pub mod resolver;
 pub mod rows;
+pub mod secrets;
 pub mod site;
 pub mod span;
 pub mod tally;

@@ -75,16 +75,24 @@ impl Lexed {
             tokens.truncate(first + 1);
             return Self { tokens, whole: false };
         }
+        let mut lexed = Self { tokens, whole: !cut };
         if cut {
             // It may be the beginning of a longer one.
-            tokens.pop();
+            lexed.tokens.pop();
         } else if result.is_err() {
-            // A string that does not end: another rule for quotes may be in force than the default
-            // one, and what looks like words behind the first string may be strings.
-            let first = tokens.iter().position(|token| is_string(&token.token));
-            tokens.truncate(first.map_or(tokens.len(), |first| first + 1));
+            // A string that does not end.
+            lexed.distrust();
         }
-        Self { tokens, whole: !cut && result.is_ok() }
+        lexed
+    }
+
+    /// Forgets what is behind the first string: another rule for quotes may be in force than the default
+    /// one, or the text is in an encoding in which `\` and quotes are parts of characters, so that what looks
+    /// like words may be in strings.
+    pub(super) fn distrust(&mut self) {
+        let first = self.tokens.iter().position(|token| is_string(&token.token));
+        self.tokens.truncate(first.map_or(self.tokens.len(), |first| first + 1));
+        self.whole = false;
     }
 
     /// Whether these are all tokens of the text.

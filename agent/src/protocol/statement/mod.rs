@@ -53,8 +53,15 @@ pub enum Sql {
 pub fn describe(sql: Sql, text: &[u8], cut: bool, query_text: usize) -> Statement {
     let kept = text.get(..MAX_TEXT).unwrap_or(text);
     let cut = cut || kept.len() < text.len();
+    let is_foreign = match str::from_utf8(kept) {
+        Ok(_) => false,
+        Err(error) => !cut || error.error_len().is_some(),
+    };
     let kept = String::from_utf8_lossy(kept);
-    let lexed = lexeme::Lexed::new(sql, &kept, cut);
+    let mut lexed = lexeme::Lexed::new(sql, &kept, cut);
+    if is_foreign {
+        lexed.distrust();
+    }
     let items = lexed.items();
     let found = tables::analyse(&items, lexed.is_whole());
     Statement {

@@ -242,6 +242,13 @@ fn broken_and_cut_texts_give_what_is_certain() {
     }
     let broken = describe("SELECT a FROM t WHERE b = 'x' AND c = 'swordfish", false);
     assert_eq!(broken.text.as_deref(), Some("SELECT a FROM t WHERE b = ?"));
+    // In Shift JIS and GBK the second byte of a character may be a backslash.
+    let foreign = b"SELECT a FROM t WHERE b IN ('\x83\\', 'swordfish', 'x', '\x83\\', 'swordfish')";
+    for (sql, cut) in [(Sql::Mysql, false), (Sql::Mysql, true), (Sql::Postgresql, false)] {
+        let other = super::describe(sql, foreign, cut, 100);
+        assert!(!format!("{other:?}").contains("swordfish"), "{other:?}");
+        assert_eq!(&*other.summary, "SELECT t");
+    }
     let cut = describe("SELECT a FROM orders WHERE b = 'swordf", true);
     assert_eq!((&*cut.operation, &*cut.collection), ("SELECT", ""));
     assert_eq!(&*cut.summary, "SELECT orders");
