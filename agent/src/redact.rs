@@ -92,10 +92,7 @@ pub fn redact(
     }
     report.events = events.len();
     let (after, _) = replayed(&events.iter().collect::<Vec<_>>(), limits, &[]);
-    let is_same = before
-        .iter()
-        .filter(|(id, _)| !left_out.contains(id))
-        .eq(after.iter());
+    let is_same = before.iter().filter(|(id, _)| !left_out.contains(id)).eq(after.iter());
     if is_same { Ok((events, report)) } else { Err(Differs) }
 }
 

@@ -1,9 +1,9 @@
 """Uses secrets in every place of a protocol where one may be: literals of all kinds, parameters, keys,
 values, credentials, whole and cut texts, texts that are none.
 
-    secrets_client.py KIND TARGET FILE [ROUND]
+    secrets_client.py KIND TARGET FILE [few]
 
-KIND is postgres, mysql, redis, memcached, mongodb, kafka or http, FILE the secrets. What the server says
+With `few` it does a little of that on one connection, for a recording. KIND is postgres, mysql, redis, memcached, mongodb, kafka or http, FILE the secrets. What the server says
 of it does not matter. Prints the number of things that it did.
 """
 
@@ -528,6 +528,67 @@ def http():
         talk([fill(line).encode()])
 
 
-for _ in range(int(sys.argv[4]) if len(sys.argv) > 4 else 1):
-    globals()[kind]()
+def few_postgres():
+    import psycopg
+
+    raw = psycopg.connect(
+        f"host={HOST} port={PORT} user=in_the_clear password={SECRETS['words'][0]} dbname=shop sslmode=disable",
+        autocommit=True,
+    )
+    for text in (COMMON + POSTGRES)[3::9]:
+        attempt(raw.pgconn.exec_, fill(text).encode())
+        if raw.pgconn.transaction_status != 0:
+            raw.pgconn.exec_(b"ROLLBACK")
+    for _ in range(2):
+        attempt(lambda: raw.execute("SELECT %s::text, %s::numeric", (word(), int(number()))).fetchall())
+    raw.close()
+
+
+def few_mysql():
+    import pymysql
+
+    user, password = SECRETS["mysql"]
+    raw = pymysql.connect(
+        host=HOST, port=PORT, user=user, password=password, database="shop", ssl_disabled=True, autocommit=True
+    )
+    for text in (COMMON + MYSQL)[3::10]:
+        attempt(lambda: raw.cursor().execute(fill(text)))
+    raw.close()
+    attempt(clear_password, "mysql_clear_password")
+
+
+def few_redis():
+    commands = [
+        ("PING",), ("AUTH", "user", "@"), ("SET", "key:@", "@"), ("GET", "key:@"), ("EVAL", "return '@'", "0"),
+        ("CONFIG", "SET", "masterauth", "@"), ("@", "1"),
+    ]
+    talk([resp(*(fill(part) for part in command)) for command in commands])
+
+
+def few_memcached():
+    lines = ["version", "set @ 0 0 12", "@", "get @", "delete @", "mg @ v k O@"]
+    talk([b"get a\r\n"] + [(fill(line) + "\r\n").encode() for line in lines])
+
+
+def few_mongodb():
+    import pymongo
+
+    for options in ({}, {"compressors": "zlib"}):
+        client = pymongo.MongoClient(HOST, PORT, directConnection=True, **options)
+        attempt(lambda: client.shop.orders.insert_one({"card": number(), word(): word()}))
+        attempt(lambda: list(client.shop.orders.find({"token": word()})))
+        attempt(lambda: client.shop.command("createUser", word(), pwd=word(), roles=[]))
+        client.close()
+
+
+def few_kafka():
+    import kafka as library
+
+    producer = library.KafkaProducer(bootstrap_servers=target, acks=1, api_version=(2, 6), client_id="client")
+    for _ in range(3):
+        attempt(lambda: producer.send("orders", word().encode(), key=word().encode()).get(timeout=10))
+    producer.close()
+
+
+globals()[f"few_{kind}" if "few" in sys.argv[4:] and kind != "http" else kind]()
 print(json.dumps({"done": done}), flush=True)

@@ -120,8 +120,9 @@ fn redacted(common: &Common, path: &Path, to: &Path) -> Result<(), Failure> {
         Failure::failed(format!("{}: {error}", path.display()), "record the stream again")
     };
     let events = open(path)?.collect::<Result<Vec<_>, _>>().map_err(again)?;
-    let (events, report) = redact::redact(events, flow::Limits::default())
-        .map_err(|error| Failure::failed(error, "keep the recording to yourself, and report this"))?;
+    let (events, report) = redact::redact(events, flow::Limits::default()).map_err(|error| {
+        Failure::failed(error, "keep the recording to yourself, and report this")
+    })?;
     let mut writer = Writer::new(create(to)?);
     for event in &events {
         writer.write(event).map_err(|error| Failure::failed(error, "free space"))?;
