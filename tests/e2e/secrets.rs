@@ -5,158 +5,23 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
-use tempfile::TempDir;
+use serde_json::Value;
 use vigie_tests::agent::{self, Agent, Options};
-use vigie_tests::http;
-use vigie_tests::mariadb::MariaDb;
+use vigie_tests::fixture;
 use vigie_tests::needs::{self, Need, missing};
 use vigie_tests::otlp::Sink;
-use vigie_tests::postgres::Postgres;
-use vigie_tests::process::{LIMIT, Process, run, until};
+use vigie_tests::process::{LIMIT, Process, run};
+use vigie_tests::resolver::Resolver;
 use vigie_tests::secrets::Secrets;
+use vigie_tests::servers::{NEEDS, Servers, finish};
 use vigie_tests::span::Span;
 use vigie_tests::tally::Tally;
-use vigie_tests::workload::{Server, grpc as python, script};
-
-const NEEDS: [Need; 13] = [
-    Need::Root,
-    Need::Agent,
-    Need::Postgres,
-    Need::Program("mariadbd"),
-    Need::Program("mariadb-install-db"),
-    Need::Program("redis-server"),
-    Need::Program("memcached"),
-    Need::Grpcio,
-    Need::Wheel("psycopg"),
-    Need::Wheel("pymysql"),
-    Need::Wheel("pymemcache"),
-    Need::Wheel("pymongo"),
-    Need::Wheel("kafka"),
-];
 
 /// What the clients speak, as span lines have it.
 const PROTOCOLS: [&str; 7] =
     ["postgresql", "mysql", "redis", "memcached", "mongodb", "kafka", "http/1.1"];
-
-/// A server of each kind, and where it listens.
-struct Servers {
-    _postgres: Postgres,
-    _mariadb: MariaDb,
-    _plain: Vec<Process>,
-    _scripts: Vec<Server>,
-    _folder: TempDir,
-    targets: Vec<(&'static str, String)>,
-    _alone: MutexGuard<'static, ()>,
-}
-
-/// One test at a time: vigie sees what the other one's servers do.
-static ALONE: Mutex<()> = Mutex::new(());
-
-impl Servers {
-    fn start(secrets: &Secrets) -> Result<Self> {
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = tempfile::tempdir()?;
-        let postgres = Postgres::start()?;
-        passwords(&postgres, secrets)?;
-        let mariadb = MariaDb::start()?;
-        let (redis, memcached) = (http::free_address()?, http::free_address()?);
-        let mut plain = Vec::new();
-        let of = |name: &str| needs::find(name).with_context(|| format!("no {name}"));
-        let port = redis.port().to_string();
-        plain.push(Process::start(
-            Command::new(of("redis-server")?)
-                .args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--dir"])
-                .arg(folder.path()),
-        )?);
-        let port = memcached.port().to_string();
-        plain.push(Process::start(Command::new(of("memcached")?).args([
-            "-u",
-            "root",
-            "-l",
-            "127.0.0.1",
-            "-U",
-            "0",
-            "-m",
-            "64",
-            "-p",
-            &port,
-        ]))?);
-        for address in [redis, memcached] {
-            until("a server accepts", LIMIT, || Ok(http::accepts(address)))?;
-        }
-        let scripts = vec![
-            Server::start("store", python("mongo_server.py")?.arg("0"))?,
-            Server::start("broker", &mut python("kafka_broker.py")?)?,
-            Server::python("web", "http_server.py", &[])?,
-        ];
-        let mut targets = vec![
-            ("postgres", format!("127.0.0.1:{}", postgres.port())),
-            ("mysql", mariadb.tcp()),
-            ("redis", redis.to_string()),
-            ("memcached", memcached.to_string()),
-        ];
-        for (kind, server) in ["mongodb", "kafka", "http"].into_iter().zip(&scripts) {
-            targets.push((kind, server.target().to_owned()));
-        }
-        Ok(Self {
-            _postgres: postgres,
-            _mariadb: mariadb,
-            _plain: plain,
-            _scripts: scripts,
-            _folder: folder,
-            targets,
-            _alone: alone,
-        })
-    }
-
-    /// Starts a client of each kind. `options`: as the script takes them.
-    fn clients(&self, options: &[&str]) -> Result<Vec<Process>> {
-        let client = |(kind, target): &(&str, String)| {
-            let mut command = python("secrets_client.py")?;
-            command.args([kind, target.as_str()]).arg(script("secrets.json")).args(options);
-            Process::start(&mut command)
-        };
-        self.targets.iter().map(client).collect()
-    }
-}
-
-/// Lets roles in by their passwords in three ways.
-fn passwords(server: &Postgres, secrets: &Secrets) -> Result<()> {
-    let file = Path::new(server.folder()).join("data/pg_hba.conf");
-    let rules = fs::read_to_string(&file)?;
-    let mut lines = String::new();
-    let mut roles = String::new();
-    for (role, way, how) in [
-        ("in_the_clear", "password", "scram-sha-256"),
-        ("by_md5", "md5", "md5"),
-        ("by_scram", "scram-sha-256", "scram-sha-256"),
-    ] {
-        lines += &format!("host all {role} 127.0.0.1/32 {way}\n");
-        let password = secrets.password();
-        roles += &format!(
-            "SET password_encryption = '{how}'; CREATE ROLE {role} LOGIN PASSWORD '{password}';"
-        );
-    }
-    fs::write(&file, lines + &rules)?;
-    run(server.psql("shop").args(["-c", &roles, "-c", "SELECT pg_reload_conf()"]))?;
-    Ok(())
-}
-
-/// Waits for the clients, and says how much they did.
-fn finish(clients: Vec<Process>) -> Result<usize> {
-    let mut done = 0;
-    for client in clients {
-        let ended = client.wait(3 * LIMIT)?;
-        ensure!(ended.status.success(), "a client: {:?}", ended.errors);
-        let last = ended.output.last().context("a client said nothing")?;
-        let said: serde_json::Value = serde_json::from_str(last)?;
-        done += said.get("done").and_then(serde_json::Value::as_u64).unwrap_or_default() as usize;
-    }
-    Ok(done)
-}
 
 /// All files below a folder.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -233,6 +98,40 @@ fn no_secret_leaves_vigie() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn no_secret_is_in_a_report() -> Result<()> {
+    if missing("secrets: report", &NEEDS)? {
+        return Ok(());
+    }
+    let secrets = Secrets::read()?;
+    let servers = Servers::start(&secrets)?;
+    let folder = tempfile::tempdir()?;
+    let spans = folder.path().join("spans");
+    let mut profile = agent::command()?;
+    profile.args(["profile", "--duration", "10s", "--json", "--log-level", "trace", "--spans"]);
+    let profile = started(profile.arg(&spans))?;
+    finish(servers.clients(&[])?)?;
+    let ended = profile.wait(2 * LIMIT)?;
+    ensure!(ended.status.success(), "{:?}", ended.errors);
+    let report = ended.output.join("\n");
+    for protocol in PROTOCOLS {
+        ensure!(report.contains(&format!("\"{protocol}\"")), "no {protocol} in {report}");
+    }
+    secrets.check("report", report.as_bytes())?;
+    secrets.check("log", ended.errors.join("\n").as_bytes())?;
+    secrets.check("spans", &fs::read(&spans)?)
+}
+
+/// A command of vigie, once it is ready.
+fn started(command: &mut Command) -> Result<Process> {
+    let process = Process::start(command)?;
+    let is_ready =
+        |lines: &[String]| lines.iter().any(|line| line.starts_with("ready")).then_some(());
+    let ready = process.errors.wait(0, LIMIT, is_ready);
+    ready.with_context(|| format!("it is not ready{}", process.said()))?;
+    Ok(process)
+}
+
 /// What comes of a recorded stream.
 fn replayed(file: &Path) -> Result<Tally> {
     let output = run(agent::command()?.args(["debug", "replay"]).arg(file))?.output;
@@ -254,19 +153,8 @@ fn a_redacted_recording_has_no_secrets() -> Result<()> {
     let secrets = Secrets::read()?;
     let servers = Servers::start(&secrets)?;
     let folder = tempfile::tempdir()?;
-    let [config, raw, redacted] =
-        ["vigie.yaml", "raw", "redacted"].map(|name| folder.path().join(name));
-    // One end of each call is enough.
-    fs::write(&config, "watch: {include: [{arguments: \"*secrets_client*\"}]}\n")?;
-    let mut record = agent::command()?;
-    record.args(["debug", "record", "--duration", "10s", "--config"]).arg(&config).arg(&raw);
-    let recorder = Process::start(&mut record)?;
-    let is_ready =
-        |lines: &[String]| lines.iter().any(|line| line.starts_with("ready")).then_some(());
-    recorder.errors.wait(0, LIMIT, is_ready).context("the recorder is not ready")?;
-    finish(servers.clients(&["few"])?)?;
-    let ended = recorder.wait(2 * LIMIT)?;
-    ensure!(ended.status.success(), "{:?}", ended.errors);
+    let [raw, redacted] = ["raw", "redacted"].map(|name| folder.path().join(name));
+    record(&servers, &raw)?;
     ensure!(fs::metadata(&raw)?.permissions().mode() & 0o077 == 0, "others may read it");
     let mut there: Vec<String> =
         secrets.find(&fs::read(&raw)?).into_iter().map(|(found, _)| found.secret).collect();
@@ -290,5 +178,50 @@ fn a_redacted_recording_has_no_secrets() -> Result<()> {
     };
     plain(&before).compare("the recording", &plain(&after))?;
     ensure!(after.total() > 40, "{} calls are left:\n{after}", after.total());
+    Ok(())
+}
+
+/// Records what a few calls of each client bring. One end of each call is enough.
+fn record(servers: &Servers, to: &Path) -> Result<()> {
+    let config = to.with_extension("yaml");
+    fs::write(&config, "watch: {include: [{arguments: \"*secrets_client*\"}]}\n")?;
+    let mut record = agent::command()?;
+    record.args(["debug", "record", "--duration", "10s", "--config"]).arg(&config).arg(to);
+    let recorder = started(&mut record)?;
+    finish(servers.clients(&["few"])?)?;
+    let ended = recorder.wait(2 * LIMIT)?;
+    ensure!(ended.status.success(), "{:?}", ended.errors);
+    Ok(())
+}
+
+/// Makes the fixtures of databases, brokers and DNS anew: `cargo test -p vigie-tests --test secrets --
+/// --ignored`, then `VIGIE_BLESS=1 cargo test -p vigie flow`, and read what changed.
+#[test]
+#[ignore = "writes into tests/fixtures"]
+fn record_fixtures() -> Result<()> {
+    if missing("fixtures", &NEEDS)? || missing("fixtures", &[Need::Program("unbound")])? {
+        return Ok(());
+    }
+    let mut servers = Servers::start(&Secrets::read()?)?;
+    let resolver = Resolver::start()?;
+    servers.targets.push(("dns", format!("{}:53", resolver.address)));
+    let folder = tempfile::tempdir()?;
+    let [raw, redacted] = ["raw", "redacted"].map(|name| folder.path().join(name));
+    record(&servers, &raw)?;
+    run(agent::command()?.args(["debug", "redact"]).arg(&raw).arg(&redacted))?;
+    let events = fs::read_to_string(&redacted)?;
+    let events = events.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    for (kind, target) in &servers.targets {
+        let written = fixture::of(&events, target)?;
+        ensure!(!written.is_empty(), "nothing of {kind} at {target}");
+        let what = format!(
+            "# a client of {kind}: recorded and redacted by record_fixtures in tests/e2e/secrets.rs\n"
+        );
+        let path = needs::workspace().join(format!("tests/fixtures/{kind}.jsonl"));
+        // HTTP has fixtures of its own.
+        if *kind != "http" {
+            fs::write(path, what + &written)?;
+        }
+    }
     Ok(())
 }

@@ -10,6 +10,7 @@
 
 pub mod agent;
 pub mod compare;
+pub mod fixture;
 pub mod http;
 pub mod mariadb;
 pub mod needs;
@@ -21,6 +22,7 @@ pub mod prometheus;
 pub mod resolver;
 pub mod rows;
 pub mod secrets;
+pub mod servers;
 pub mod site;
 pub mod span;
 pub mod tally;

@@ -3,7 +3,7 @@ values, credentials, whole and cut texts, texts that are none.
 
     secrets_client.py KIND TARGET FILE [few]
 
-With `few` it does a little of that on one connection, for a recording. KIND is postgres, mysql, redis, memcached, mongodb, kafka or http, FILE the secrets. What the server says
+With `few` it does a little of that on one connection, for a recording. KIND is postgres, mysql, redis, memcached, mongodb, kafka or http (dns with `few`), FILE the secrets. What the server says
 of it does not matter. Prints the number of things that it did.
 """
 
@@ -166,6 +166,10 @@ CREATE VIEW v AS SELECT * FROM t WHERE a = '@'
 SELECT * FROM t WHERE a ~ '@' AND a !~* '@'
 ALTER DATABASE shop SET x.y = '@'
 ALTER ROLE postgres SET x.y TO '@'
+ALTER ROLE postgres SET x.y TO @
+ALTER SYSTEM SET x.y = @
+BEGIN; SET x.y = @; COMMIT
+SELECT 1; SET x.y TO @
 """.strip().split("\n")
 
 MYSQL = """
@@ -202,6 +206,8 @@ INSERT INTO t VALUES ('@') ON DUPLICATE KEY UPDATE a = "@"
 SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES'
 SELECT '@\\', '@', "@\\", '@'
 SELECT '\\' , '@'
+SELECT 'a\\', '@', 'x', '\\', '@', 'y' FROM t
+SELECT "a\\", "@", "x", "\\", "@", "y" FROM t
 SET SESSION sql_mode = ''
 SELECT {d '@'}, {ts "@"}
 SELECT JSON_EXTRACT('{"a": "@"}', '$.@')
@@ -588,6 +594,17 @@ def few_kafka():
     for _ in range(3):
         attempt(lambda: producer.send("orders", word().encode(), key=word().encode()).get(timeout=10))
     producer.close()
+
+
+def few_dns():
+    import dns.message
+    import dns.query
+
+    for name, type_, ask in (
+        ("n0.test", "A", dns.query.udp), ("n0.test", "AAAA", dns.query.udp), ("no.test", "A", dns.query.udp),
+        ("n1.test", "A", dns.query.tcp), ("big.test", "A", dns.query.udp), ("big.test", "A", dns.query.tcp),
+    ):
+        attempt(lambda: ask(dns.message.make_query(name, type_), HOST, timeout=5))
 
 
 globals()[f"few_{kind}" if "few" in sys.argv[4:] and kind != "http" else kind]()

@@ -1,5 +1,7 @@
 //! From a text to tokens, of which it is known which are literals.
 
+use std::any::TypeId;
+
 use sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 
@@ -51,6 +53,44 @@ impl Item<'_> {
     }
 }
 
+/// MySQL's rules but for backslashes, which are characters like others: what the tokenizer asks for.
+#[derive(Debug)]
+struct NoEscapes;
+
+impl Dialect for NoEscapes {
+    fn dialect(&self) -> TypeId {
+        TypeId::of::<MySqlDialect>()
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        MySqlDialect {}.is_identifier_start(ch)
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        MySqlDialect {}.is_identifier_part(ch)
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        MySqlDialect {}.is_delimited_identifier_start(ch)
+    }
+
+    fn supports_string_literal_backslash_escape(&self) -> bool {
+        false
+    }
+
+    fn supports_numeric_prefix(&self) -> bool {
+        MySqlDialect {}.supports_numeric_prefix()
+    }
+
+    fn supports_multiline_comment_hints(&self) -> bool {
+        MySqlDialect {}.supports_multiline_comment_hints()
+    }
+
+    fn requires_single_line_comment_whitespace(&self) -> bool {
+        MySqlDialect {}.requires_single_line_comment_whitespace()
+    }
+}
+
 /// The tokens of a text.
 #[derive(Debug)]
 pub(super) struct Lexed {
@@ -64,6 +104,7 @@ impl Lexed {
         let dialect: &dyn Dialect = match sql {
             Sql::Postgresql => &PostgreSqlDialect {},
             Sql::Mysql => &MySqlDialect {},
+            Sql::MysqlNoEscapes => &NoEscapes,
         };
         let mut tokens = Vec::new();
         let result = Tokenizer::new(dialect, text).tokenize_with_location_into_buf(&mut tokens);

@@ -40,6 +40,8 @@ pub enum Sql {
     Postgresql,
     /// MySQL and MariaDB with their default modes: `"` quotes strings, `\` escapes in them.
     Mysql,
+    /// The same in the mode `NO_BACKSLASH_ESCAPES`.
+    MysqlNoEscapes,
 }
 
 /// Describes a text: what it does, to which table, and the text without literals, of which
