@@ -30,7 +30,7 @@ use crate::protocol::{Advice, Exchange, Problem, kafka};
 
 /// Bytes that a connection may cost, each time that one is sent through the parser counting as one, and
 /// each time at all as [`TIME_COST`].
-pub const MAX_WORK: u64 = 4 << 30;
+pub const MAX_WORK: u64 = 256 << 20;
 
 /// What it costs to send nothing through the parser, in bytes.
 const TIME_COST: u64 = 4 << 10;

@@ -21,15 +21,16 @@ pub fn of(events: &[Value], target: &str) -> Result<String> {
         end.and_then(|end| end.get("address")).and_then(Value::as_str) == Some(host)
             && end.and_then(|end| end.get("port")).and_then(Value::as_u64) == Some(port)
     };
-    let connection = |event: &Value| event.get("connection").and_then(Value::as_u64);
+    // An answer does not say whom it is from: its socket tells.
+    let connection = |event: &Value| {
+        let id = event.get("connection").or(event.get("socket"));
+        id.and_then(Value::as_u64)
+    };
     let wanted: Vec<u64> =
         events.iter().filter(|event| is_there(event)).filter_map(connection).collect();
     let mut own: Vec<Value> = events
         .iter()
-        .filter(|event| match connection(event) {
-            Some(id) => wanted.contains(&id),
-            None => is_there(event),
-        })
+        .filter(|event| connection(event).is_some_and(|id| wanted.contains(&id)))
         .cloned()
         .collect();
     let first = own.iter().filter_map(moment).min().unwrap_or_default();

@@ -72,7 +72,7 @@ pub(super) fn redact(
     if work.reduce(0..original.len()).is_none() {
         return Redacted::TooLong;
     }
-    if is_compressed(&work.bytes) {
+    if is_compressed(&original, &work.bytes) {
         return Redacted::Compressed;
     }
     work.write();
@@ -152,18 +152,22 @@ impl Work<'_, '_> {
     }
 }
 
-/// Whether something compressed by zlib is in there (RFC 1950, section 2.2: `CMF` and `FLG`).
-fn is_compressed(bytes: &[u8]) -> bool {
-    bytes.windows(2).enumerate().any(|(at, header)| {
+/// Whether something that is compressed by zlib is there as it was (RFC 1950, section 2.2: `CMF` and `FLG`).
+fn is_compressed(before: &[u8], after: &[u8]) -> bool {
+    after.windows(2).enumerate().any(|(at, header)| {
         let [method @ (0x58 | 0x68 | 0x78), flags] = *header else { return false };
-        let rest = bytes.get(at..).unwrap_or_default();
-        (u32::from(method) << 8 | u32::from(flags)).is_multiple_of(31) && {
-            let mut out = Vec::new();
-            // An error behind them does not matter.
-            _ = ZlibDecoder::new(rest).take(INFLATED).read_to_end(&mut out);
-            out.len() as u64 == INFLATED
-        }
+        (u32::from(method) << 8 | u32::from(flags)).is_multiple_of(31)
+            && before.get(at..at + 2) == Some(header)
+            && inflated(after, at).is_some_and(|bytes| inflated(before, at) == Some(bytes))
     })
+}
+
+/// The first bytes that come out of what begins there.
+fn inflated(bytes: &[u8], at: usize) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    // An error behind them does not matter.
+    _ = ZlibDecoder::new(bytes.get(at..)?).take(INFLATED).read_to_end(&mut out);
+    (out.len() as u64 == INFLATED).then_some(out)
 }
 
 #[cfg(test)]
@@ -177,7 +181,8 @@ mod tests {
         let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(b"password=swordfish, password=swordfish").unwrap();
         let packed = encoder.finish().unwrap();
-        assert!(is_compressed(&[b"abc", packed.as_slice()].concat()));
-        assert!(!is_compressed(b"GET /x HTTP/1.1\r\n\r\n") && !is_compressed(&[b'x'; 100]));
+        let bytes = [b"abc", packed.as_slice()].concat();
+        assert!(is_compressed(&bytes, &bytes) && !is_compressed(&[b'a'; 100], &bytes));
+        assert!(!is_compressed(&bytes, &vec![FILLER; bytes.len()]));
     }
 }
