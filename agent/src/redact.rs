@@ -133,7 +133,9 @@ fn replayed(
     topics: &[Topic],
 ) -> (BTreeMap<ConnectionId, String>, Vec<Topic>) {
     let run = || {
-        topics.iter().for_each(|(id, name)| kafka::remember(*id, name));
+        for (id, name) in topics {
+            kafka::remember(*id, name);
+        }
         let mut flows = Flows::new(limits);
         let mut seen = Seen::default();
         for event in events {

@@ -140,7 +140,9 @@ impl Work<'_, '_> {
     fn try_with(&mut self, range: &Range<usize>, new: impl Fn(u8) -> u8) -> Option<bool> {
         let stretch = self.bytes.get_mut(range.clone())?;
         let before = stretch.to_vec();
-        stretch.iter_mut().for_each(|byte| *byte = new(*byte));
+        for byte in stretch.iter_mut() {
+            *byte = new(*byte);
+        }
         if *stretch == *before {
             return Some(true);
         }

@@ -53,7 +53,7 @@ fn calls(talk: &Talk<Kafka>) -> Vec<String> {
         let Call::Messaging(call) = &exchange.call else { panic!("{exchange:?}") };
         let flags: Vec<_> = exchange.flags.names().collect();
         let end = format!("@{}..{} {}", exchange.start_ns, exchange.end_ns, flags.join(" "));
-        let name = |name: &Option<std::sync::Arc<str>>| name.as_deref().unwrap_or("-").to_owned();
+        let name = |name: &Option<Arc<str>>| name.as_deref().unwrap_or("-").to_owned();
         format!(
             "{} {} {} {} {} {end}",
             call.operation,
@@ -249,7 +249,7 @@ fn broken_and_random_bytes_do_no_harm() {
     let (mut total, mut problems, mut wrong) = (0, 0, 0);
     while total < 10 << 20 {
         let mut talk = talk();
-        for round in 0..1 + random.below(40) {
+        for round in 0..=random.below(40) {
             let is_request = round % 2 == 0;
             let mut bytes = if is_request { request.clone() } else { response.clone() };
             for _ in 0..random.below(3) {
@@ -259,7 +259,7 @@ fn broken_and_random_bytes_do_no_harm() {
             if random.below(4) == 0 {
                 bytes.truncate(1 + random.below(bytes.len()));
             } else if random.below(10) == 0 {
-                bytes = (0..1 + random.below(4000)).map(|_| random.byte()).collect();
+                bytes = (0..=random.below(4000)).map(|_| random.byte()).collect();
             }
             total += bytes.len();
             talk.bytes(if is_request { Direction::Sent } else { Direction::Received }, &bytes);
