@@ -155,7 +155,7 @@ fn a_redacted_recording_has_no_secrets() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let [raw, redacted] = ["raw", "redacted"].map(|name| folder.path().join(name));
     record(&servers, &raw)?;
-    ensure!(fs::metadata(&raw)?.permissions().mode() & 0o077 == 0, "others may read it");
+    ensure!(fs::metadata(&raw)?.permissions().mode() & 0o777 == 0o600, "others may read it");
     let mut there: Vec<String> =
         secrets.find(&fs::read(&raw)?).into_iter().map(|(found, _)| found.secret).collect();
     there.dedup();

@@ -5,6 +5,7 @@
 //! are the same; of hexadecimal digits, base64 and percent-encoding the stretches are looked for, too.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
@@ -54,8 +55,8 @@ impl Secrets {
             let bytes = word.as_bytes();
             secrets.add(word, "as it is", bytes, OF_WORD);
             secrets.add(word, "hex", hex(bytes).as_bytes(), 2 * OF_WORD);
-            for shift in 0..3 {
-                let shifted = [&b"   "[..shift], bytes].concat();
+            for before in [&b""[..], b" ", b"  "] {
+                let shifted = [before, bytes].concat();
                 let text = base64(&shifted);
                 // The ends depend on what is beside it.
                 let inner = text.as_bytes().get(4..text.len() - 4).unwrap_or_default();
@@ -148,7 +149,11 @@ fn first_three(bytes: &[u8]) -> usize {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// RFC 4648, section 4.
@@ -202,7 +207,10 @@ mod tests {
         check(&hex(word.as_bytes()).to_uppercase(), "hex");
         check(&base64(format!("user:{word}").as_bytes()), "base64");
         check(&base64(format!("users:{word}.").as_bytes()), "base64");
-        let percent: String = word.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let percent = hex(word.as_bytes())
+            .as_bytes()
+            .chunks(2)
+            .fold(String::new(), |text, digits| text + "%" + str::from_utf8(digits).unwrap());
         check(&percent, "percent-encoded");
         assert_eq!(base64(b"user:pass"), "dXNlcjpwYXNz");
         assert_eq!(base64(b"ab"), "YWI=");

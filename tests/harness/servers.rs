@@ -1,6 +1,7 @@
 //! A server of each kind of protocol that vigie reads, and clients of all of them that use secrets
 //! (`tests/workloads/secrets_client.py`).
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -121,34 +122,35 @@ impl Servers {
 /// Lets roles in by their passwords in three ways.
 fn passwords(server: &Postgres, secrets: &Secrets) -> Result<()> {
     let file = Path::new(server.folder()).join("data/pg_hba.conf");
-    let rules = fs::read_to_string(&file)?;
+    let before = fs::read_to_string(&file)?;
     let mut lines = String::new();
-    let mut roles = String::new();
+    let mut commands = String::new();
     for (role, way, how) in [
         ("in_the_clear", "password", "scram-sha-256"),
         ("by_md5", "md5", "md5"),
         ("by_scram", "scram-sha-256", "scram-sha-256"),
     ] {
-        lines += &format!("host all {role} 127.0.0.1/32 {way}\n");
+        writeln!(lines, "host all {role} 127.0.0.1/32 {way}")?;
         let password = secrets.password();
-        roles += &format!(
+        write!(
+            commands,
             "SET password_encryption = '{how}'; CREATE ROLE {role} LOGIN PASSWORD '{password}';"
-        );
+        )?;
     }
-    fs::write(&file, lines + &rules)?;
-    run(server.psql("shop").args(["-c", &roles, "-c", "SELECT pg_reload_conf()"]))?;
+    fs::write(&file, lines + &before)?;
+    run(server.psql("shop").args(["-c", &commands, "-c", "SELECT pg_reload_conf()"]))?;
     Ok(())
 }
 
 /// Waits for the clients, and says how much they did.
-pub fn finish(clients: Vec<Process>) -> Result<usize> {
+pub fn finish(clients: Vec<Process>) -> Result<u64> {
     let mut done = 0;
     for client in clients {
         let ended = client.wait(3 * LIMIT)?;
         ensure!(ended.status.success(), "a client: {:?}", ended.errors);
         let last = ended.output.last().context("a client said nothing")?;
         let said: serde_json::Value = serde_json::from_str(last)?;
-        done += said.get("done").and_then(serde_json::Value::as_u64).unwrap_or_default() as usize;
+        done += said.get("done").and_then(serde_json::Value::as_u64).unwrap_or_default();
     }
     Ok(done)
 }
