@@ -71,6 +71,10 @@ pub struct Stopped {
     pub spans: Vec<Span>,
     /// Standard error.
     pub errors: Vec<String>,
+    /// Standard output, as it came.
+    pub output: Vec<String>,
+    /// The folder of its state and configuration, as it left it.
+    pub folder: TempDir,
 }
 
 /// Its budget of CPU time.
@@ -220,6 +224,11 @@ impl Agent {
         Samples::parse(&body)
     }
 
+    /// What it answers at a path of that address.
+    pub fn page(&self, path: &str) -> Result<String> {
+        Ok(http::get(self.address, path).with_context(|| format!("GET {path}"))?.1)
+    }
+
     /// Spans printed so far.
     pub fn spans(&self) -> Result<Vec<Span>> {
         parse(&self.process.output.all())
@@ -251,13 +260,14 @@ impl Agent {
 
     /// SIGTERM; it must flush and exit with 0.
     pub fn stop(self) -> Result<Stopped> {
-        let Ended { status, output, errors } = self.process.terminate(STOP_LIMIT)?;
+        let Self { process, folder, .. } = self;
+        let Ended { status, output, errors } = process.terminate(STOP_LIMIT)?;
         ensure!(
             status.code() == Some(0),
             "vigie ended with {status} after SIGTERM:\n{}",
             errors.join("\n")
         );
-        Ok(Stopped { spans: parse(&output)?, errors })
+        Ok(Stopped { spans: parse(&output)?, errors, output, folder })
     }
 }
 

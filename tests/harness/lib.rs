@@ -10,6 +10,7 @@
 
 pub mod agent;
 pub mod compare;
+pub mod fixture;
 pub mod http;
 pub mod lookup;
 pub mod mariadb;
@@ -22,6 +23,8 @@ pub mod prometheus;
 pub mod redis;
 pub mod resolver;
 pub mod rows;
+pub mod secrets;
+pub mod servers;
 pub mod site;
 pub mod span;
 pub mod tally;

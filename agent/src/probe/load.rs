@@ -255,36 +255,9 @@ impl Probes {
 /// Loads and attaches everything.
 pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
     let types = Btf::of_running_kernel()?;
-    let iterators = IteratorKinds::resolve(&types)?;
     let btf = aya::Btf::from_sys_fs().map_err(EbpfError::BtfError)?;
     let rings = ring_count();
-    let params = Params {
-        settings: Settings {
-            own_tgid: std::process::id(),
-            rings: u32::try_from(rings).unwrap_or(1),
-            request_bytes: options.request_bytes,
-            response_bytes: options.response_bytes,
-            wake_bytes: options.ring_bytes / 4,
-            default_policy: if options.watch_by_default {
-                ProcessPolicy::Watch
-            } else {
-                ProcessPolicy::Ignore
-            } as u32,
-            has_destroy: u32::from(
-                types.has_typedef("btf_trace_tcp_destroy_sock")
-                    && !attach::is_refused("tcp_destroy_sock"),
-            ),
-            undecided_turns: UNDECIDED_TURNS,
-            iterator_mask: iterators.mask,
-            iterator_vector: iterators.vector,
-            iterator_buffer: iterators.buffer.unwrap_or(0),
-            iterator_has_buffer: u32::from(iterators.buffer.is_some()),
-            has_task_registers: u32::from(types.enumerator("BPF_FUNC_task_pt_regs").is_ok()),
-            reserved: 0,
-            socket_file_ops: socket_operations(options.backend),
-        },
-        offsets: offsets::resolve(&types)?,
-    };
+    let params = params(options, &types, rings)?;
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&btf)).override_global("PARAMS", params_bytes(&params), true);
     for name in RING_NAMES.iter().take(rings) {
@@ -354,6 +327,38 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
         memory,
         undeliveries,
         ebpf,
+    })
+}
+
+/// What the programs are told of this kernel and of the configuration.
+fn params(options: &LoadOptions, types: &Btf, rings: usize) -> Result<Params, LoadError> {
+    let iterators = IteratorKinds::resolve(types)?;
+    Ok(Params {
+        settings: Settings {
+            own_tgid: std::process::id(),
+            rings: u32::try_from(rings).unwrap_or(1),
+            request_bytes: options.request_bytes,
+            response_bytes: options.response_bytes,
+            wake_bytes: options.ring_bytes / 4,
+            default_policy: if options.watch_by_default {
+                ProcessPolicy::Watch
+            } else {
+                ProcessPolicy::Ignore
+            } as u32,
+            has_destroy: u32::from(
+                types.has_typedef("btf_trace_tcp_destroy_sock")
+                    && !attach::is_refused("tcp_destroy_sock"),
+            ),
+            undecided_turns: UNDECIDED_TURNS,
+            iterator_mask: iterators.mask,
+            iterator_vector: iterators.vector,
+            iterator_buffer: iterators.buffer.unwrap_or(0),
+            iterator_has_buffer: u32::from(iterators.buffer.is_some()),
+            has_task_registers: u32::from(types.enumerator("BPF_FUNC_task_pt_regs").is_ok()),
+            reserved: 0,
+            socket_file_ops: socket_operations(options.backend),
+        },
+        offsets: offsets::resolve(types)?,
     })
 }
 

@@ -12,6 +12,8 @@ mod tests;
 
 use api::{METADATA_KEY, Request};
 
+use std::sync::Arc;
+
 use super::conversation::{Conversation, Dialect, Opening, Recognition};
 use super::framer::{Found, Framing};
 use super::sides::Sides;
@@ -21,6 +23,16 @@ use crate::event::{Direction, MonoNs};
 use crate::span::Flags;
 use crate::span::database::DatabaseError;
 use crate::span::messaging::MessagingCall;
+
+/// The topics whose ids this thread remembers, with their names.
+pub fn remembered() -> Vec<([u8; 16], Arc<str>)> {
+    api::remembered()
+}
+
+/// Remembers a topic for this thread, as if a response had told it.
+pub fn remember(id: [u8; 16], name: &str) {
+    api::learn(id, name);
+}
 
 /// How it is told from others.
 pub static DIALECT: Dialect = Dialect {

@@ -29,9 +29,10 @@ pub(super) const SHORTEST: u64 = 23;
 /// Error number by which MariaDB says how far it has come: the command goes on.
 const PROGRESS: u16 = 0xffff;
 
-/// `SERVER_MORE_RESULTS_EXISTS`, `SERVER_STATUS_CURSOR_EXISTS`.
+/// `SERVER_MORE_RESULTS_EXISTS`, `SERVER_STATUS_CURSOR_EXISTS`, `SERVER_STATUS_NO_BACKSLASH_ESCAPES`.
 const MORE_RESULTS: u16 = 0x0008;
 const CURSOR: u16 = 0x0040;
+const NO_ESCAPES: u16 = 0x0200;
 
 /// Length of the payload and number of the packet, from its header.
 pub(super) fn header(header: &[u8]) -> Option<(u64, u8)> {
@@ -46,13 +47,20 @@ pub(super) struct Status {
     pub(super) more: bool,
     /// The rows are to be asked for.
     pub(super) cursor: bool,
+    /// A backslash escapes nothing in the strings of statements that follow.
+    pub(super) no_escapes: bool,
     /// Rows that were changed, in an OK packet.
     pub(super) changed: Option<u64>,
 }
 
 impl Status {
     fn new(flags: u16, changed: Option<u64>) -> Self {
-        Self { more: flags & MORE_RESULTS != 0, cursor: flags & CURSOR != 0, changed }
+        Self {
+            more: flags & MORE_RESULTS != 0,
+            cursor: flags & CURSOR != 0,
+            no_escapes: flags & NO_ESCAPES != 0,
+            changed,
+        }
     }
 }
 
@@ -195,6 +203,7 @@ mod tests {
         assert_eq!(failure(b"\xff\x10\x04too many"), code(1040, None), "of an old server");
         assert_eq!(failure(b"\xff\x7a\x04#42"), code(1146, None), "cut");
         assert_eq!(failure(b"\xff\x7a\x04#42s 2no table"), code(1146, None), "not a state");
+        assert_eq!(status(b"\xfe\0\0\0\x02", 5).map(|status| status.no_escapes), Some(true));
         assert_eq!(failure(b"\xff\xff\xff\x01"), Some(Failure::Progress));
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Outcome {
     pub(super) results: u32,
     /// What the statement is known by from now on.
     pub(super) prepared: Option<u32>,
+    /// Whether a backslash escapes nothing from now on, where that was told.
+    pub(super) no_escapes: Option<bool>,
 }
 
 /// What a packet leads to.
@@ -265,6 +267,7 @@ impl Reply {
     fn ended(&mut self, status: Option<Status>) -> Step {
         let Some(status) = status else { return Step::Malformed };
         self.outcome.results += 1;
+        self.outcome.no_escapes = Some(status.no_escapes);
         self.outcome.changed =
             self.outcome.changed.saturating_add(status.changed.unwrap_or_default());
         if status.more && self.answer == Answer::Results {
