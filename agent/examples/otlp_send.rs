@@ -22,6 +22,7 @@ fn process(pid: u32, name: &str) -> Arc<Process> {
         container: None,
         version: None,
         resource: Vec::new(),
+        search: None,
     })
 }
 

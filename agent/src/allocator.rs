@@ -21,10 +21,20 @@ mod tests {
     use super::*;
     use crate::kernel::cost;
 
+    const PIECES: usize = 4096;
+    const PIECE: usize = 16 << 10;
+
     #[test]
     fn what_lies_below_a_piece_in_use_is_given_back() {
-        const PIECES: usize = 4096;
-        const PIECE: usize = 16 << 10;
+        // Pieces do not end at pages.
+        let least = (PIECES * PIECE / 4) as u64;
+        // Other tests take memory at the same time, but not each time so much.
+        let tries: Vec<_> = (0..8).map(|_| before_and_after()).collect();
+        assert!(tries.iter().any(|(before, after)| after + least < *before), "{tries:?}");
+    }
+
+    /// Resident bytes before and after half of many pieces were given back.
+    fn before_and_after() -> (u64, u64) {
         let mut pieces: Vec<Vec<u8>> = (0..PIECES).map(|_| vec![1; PIECE]).collect();
         let before = cost::resident_bytes();
         // Each second one stays.
@@ -37,9 +47,7 @@ mod tests {
         });
         give_back();
         let after = cost::resident_bytes();
-        // Other tests may take memory at the same time, and pieces do not end at pages.
-        let least = (PIECES * PIECE / 4) as u64;
-        assert!(after + least < before, "{before} before, {after} after");
         assert_eq!(pieces.len(), PIECES / 2);
+        (before, after)
     }
 }

@@ -27,6 +27,8 @@ pub struct Live {
     served: HashSet<(ProcessKey, u16)>,
     /// Identities for a recording; `None` when nobody records.
     found: Option<Found>,
+    /// Watched processes, for who wants to look at their libraries; `None` when nobody does.
+    watched: Option<Vec<u32>>,
 }
 
 /// Identities for a recording, each once.
@@ -64,12 +66,25 @@ impl Live {
             ignored: HashSet::new(),
             served: HashSet::new(),
             found: None,
+            watched: None,
         }
     }
 
     /// Keeps identities for a recording from now on.
     pub fn keep_found(&mut self) {
         self.found = Some(Found::default());
+    }
+
+    /// All processes there are, for who wants to look at their libraries, and keeps those that come to
+    /// be watched from now on for [`Self::take_watched`].
+    pub fn keep_watched(&mut self) -> Vec<u32> {
+        self.watched = Some(Vec::new());
+        self.discoverer.scan().into_iter().map(|found| found.key.pid).collect()
+    }
+
+    /// Processes that came to be watched since the last call, where they are kept.
+    pub fn take_watched(&mut self) -> Vec<u32> {
+        self.watched.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Identities found since the last call, where they are kept.
@@ -137,7 +152,7 @@ impl Live {
                 self.discoverer.exit(exit);
                 self.ignored.remove(&exit.process.pid);
             }
-            Event::Data(_) | Event::Close(_) | Event::Identity(_) => {}
+            Event::Data(_) | Event::Close(_) | Event::Resolved(_) | Event::Identity(_) => {}
         }
     }
 
@@ -183,6 +198,9 @@ impl Live {
             if let Some(found) = &mut self.found {
                 found.say(key, &process, self.capacity);
             }
+            if let Some(watched) = &mut self.watched {
+                watched.push(key.pid);
+            }
             let routes = self.discoverer.route_set(key).map_or(0, |set| set + 1);
             Some(Identified { process, routes })
         } else {
@@ -215,6 +233,7 @@ fn identity_of(key: ProcessKey, process: &Process) -> Identity {
         language: process.language.map(str::to_owned),
         executable: process.executable.to_string(),
         container: process.container.as_deref().map(str::to_owned),
+        search: process.search.as_ref().map(|list| list.to_vec()),
     }
 }
 
@@ -243,6 +262,7 @@ impl Identify for Recorded {
                 language: None,
                 executable: String::new(),
                 container: None,
+                search: None,
             }))
         });
         Some(Identified { process: Arc::clone(process), routes: 0 })
@@ -269,6 +289,7 @@ fn process_of(identity: &Identity) -> Process {
         container: identity.container.as_deref().map(Into::into),
         version: None,
         resource: Vec::new(),
+        search: identity.search.as_deref().map(Into::into),
     }
 }
 

@@ -28,6 +28,7 @@ pub mod own;
 pub mod pipeline;
 pub mod probe;
 pub mod protocol;
+pub mod redact;
 pub mod replay;
 pub mod report;
 pub mod session;

@@ -11,6 +11,7 @@ use crate::loss::Losses;
 use crate::metrics::own::{OwnKind, OwnMetric, OwnPoint, SelfMetrics};
 use crate::pipeline::Figures;
 use crate::probe::counters::{Counters, Counts};
+use crate::probe::libraries;
 use crate::watch::Published;
 
 /// Everything that vigie counts about itself.
@@ -39,6 +40,7 @@ impl Own {
         }
         own.set(CPU, cost::cpu_time().as_secs_f64());
         own.set(MEMORY, cost::resident_bytes());
+        libraries(&mut own, published.libraries);
         budget(&mut own, &published.budget);
         own
     }
@@ -98,6 +100,14 @@ fn budget(own: &mut SelfMetrics, state: &State) {
     own.set(CPU_SHARE, state.usage.cpu);
 }
 
+fn libraries(own: &mut SelfMetrics, stats: libraries::Stats) {
+    for (state, count) in
+        [("attached", stats.attached), ("refused", stats.refused), ("left_out", stats.left_out)]
+    {
+        own.set_by(LIBRARIES, "state", state, count);
+    }
+}
+
 fn lookups(own: &mut SelfMetrics, figures: &Figures) {
     let stats = &figures.lookups;
     for (kind, count) in [
@@ -109,6 +119,9 @@ fn lookups(own: &mut SelfMetrics, figures: &Figures) {
     ] {
         own.set_by(DNS_MESSAGES, "kind", kind, count);
     }
+    own.set(SEARCHES, figures.searches.searches);
+    own.set(SEARCH_ATTEMPTS, figures.searches.attempts);
+    own.set(SEARCHES_EVICTED, figures.searches.evicted);
     own.set(NAMED_ADDRESSES, figures.named.known as u64);
     own.set(NAMED_EVICTED, figures.named.evicted);
 }
@@ -236,6 +249,23 @@ const DNS_MESSAGES: OwnMetric = OwnMetric {
                   because too many waited.",
     kind: OwnKind::Counter,
 };
+const SEARCHES: OwnMetric = counter(
+    "vigie.dns.searches",
+    "{search}",
+    "Searches: names that were looked up with several suffixes of a search list.",
+);
+const SEARCH_ATTEMPTS: OwnMetric =
+    counter("vigie.dns.search.attempts", "{lookup}", "Look-ups that searches took.");
+const SEARCHES_EVICTED: OwnMetric = counter(
+    "vigie.dns.searches.evicted",
+    "{lookup}",
+    "Look-ups in vain that were forgotten early to make room: a next try is shown by itself.",
+);
+const LIBRARIES: OwnMetric = counter(
+    "vigie.dns.getaddrinfo.libraries",
+    "{library}",
+    "C libraries whose getaddrinfo is measured, could not be attached to, or were too many.",
+);
 const NAMED_ADDRESSES: OwnMetric = OwnMetric {
     name: "vigie.dns.addresses",
     unit: "{address}",

@@ -13,21 +13,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use vigie_common::exchange::{Undelivered, UndeliveredKey};
 
 use crate::discover::host::Clock;
-use crate::event::{CloseReason, ConnectionId, Event, MonoNs, ProcessKey, Standing};
+use crate::event::{CloseReason, ConnectionId, Event, MonoNs, ProcessKey, Resolved, Standing};
 use crate::flow::{self, Connection, Flows};
 use crate::metrics::{Store, undelivered};
+use crate::protocol::dns::lookup::Answer;
 use crate::protocol::dns::lookups::{self, Lookups, Settled};
 use crate::protocol::{Advice, Call, Exchange, Problem};
 use crate::span::Span;
 use crate::span::assemble::{Assembler, Identified, Identify};
 use crate::span::names;
 use crate::span::route::{RouteStats, Routes};
+use crate::span::searches::{self, Searches};
 
 /// The stages between events and outputs.
 pub struct Pipeline {
     flows: Flows,
     findings: Findings,
+    searches: Searches,
     spans: Vec<Span>,
+    /// Calls of `getaddrinfo` in this round.
+    resolved: Vec<Resolved>,
     outputs: Outputs,
     expired_ns: MonoNs,
     events: u64,
@@ -55,6 +60,8 @@ pub trait TakeSpans: Send {
 struct Findings {
     assembler: Assembler,
     lookups: Lookups,
+    /// Of look-ups over TCP in this round.
+    answers: Vec<Answer>,
     problems: [u64; Problem::ALL.len()],
     advice: Vec<(ConnectionId, Advice)>,
     /// Exchanges seen in part and left to the kernel to count.
@@ -62,12 +69,15 @@ struct Findings {
 }
 
 impl flow::Sink for Findings {
-    fn exchange(&mut self, exchange: Exchange, connection: &Connection) {
+    fn exchange(&mut self, mut exchange: Exchange, connection: &Connection) {
         if exchange.undelivered {
             self.left += 1;
             return;
         }
         if matches!(exchange.call, Call::Dns(_)) {
+            let open = connection.open.as_deref();
+            let answer = open.and_then(|open| Answer::take(&mut exchange, open.network_namespace));
+            self.answers.extend(answer);
             self.lookups.over_tcp(exchange, connection.open.clone());
             return;
         }
@@ -95,7 +105,7 @@ impl Findings {
         for (exchange, open) in over_tcp {
             self.assembler.take(open, exchange);
         }
-        for answer in answers {
+        for answer in answers.into_iter().chain(self.answers.drain(..)) {
             self.assembler.learn(&answer);
         }
     }
@@ -122,6 +132,8 @@ pub struct Figures {
     pub refused_ends: u64,
     /// Look-ups over UDP.
     pub lookups: lookups::Stats,
+    /// Look-ups that several suffixes were tried for.
+    pub searches: searches::Stats,
     /// Addresses and their names.
     pub named: names::Stats,
     /// Routes by heuristic.
@@ -141,11 +153,14 @@ impl Pipeline {
             findings: Findings {
                 assembler,
                 lookups: Lookups::new(lookups::MAX_WAITING),
+                answers: Vec::new(),
                 problems: [0; Problem::ALL.len()],
                 advice: Vec::new(),
                 left: 0,
             },
+            searches: Searches::new(searches::MAX_OPEN),
             spans: Vec::new(),
+            resolved: Vec::new(),
             outputs,
             expired_ns: 0,
             events: 0,
@@ -164,6 +179,10 @@ impl Pipeline {
         }
         if let Event::Datagram(datagram) = event {
             self.findings.lookups.datagram(datagram);
+            return;
+        }
+        if let Event::Resolved(resolved) = event {
+            self.resolved.push(*resolved);
             return;
         }
         self.flows.event(event, &mut self.findings);
@@ -191,7 +210,23 @@ impl Pipeline {
         }
         self.findings.take_lookups();
         self.findings.assembler.settle(now, clock, identify, &mut self.spans);
+        self.searches.settle(clock.unix_nano(now), &mut self.spans);
+        self.take_resolved(clock, identify);
         self.hand_out();
+    }
+
+    /// Calls of `getaddrinfo` are in metrics only.
+    fn take_resolved(&mut self, clock: &Clock, identify: &mut dyn Identify) {
+        if self.resolved.is_empty() {
+            return;
+        }
+        let mut store = self.outputs.store.lock().unwrap_or_else(PoisonError::into_inner);
+        for resolved in self.resolved.drain(..) {
+            let Some(Identified { process, .. }) = identify.identify(resolved.process) else {
+                continue;
+            };
+            store.record_getaddrinfo(&process, &resolved, clock.unix_nano(resolved.exit_ns));
+        }
     }
 
     /// Gives up look-ups that have waited long enough. To be called when all that happened before
@@ -237,18 +272,26 @@ impl Pipeline {
         for _ in 0..4 {
             self.findings.take_lookups();
             self.findings.assembler.settle(now, clock, identify, &mut self.spans);
+            self.searches.settle(clock.unix_nano(now), &mut self.spans);
             self.hand_out();
         }
+        self.searches.finish(&mut self.spans);
+        self.take_resolved(clock, identify);
+        self.hand_out();
     }
 
     fn hand_out(&mut self) {
-        if self.spans.is_empty() {
+        let searches = self.searches.take_over();
+        if self.spans.is_empty() && searches.is_empty() {
             return;
         }
         self.finished += self.spans.len() as u64;
         {
             let mut store = self.outputs.store.lock().unwrap_or_else(PoisonError::into_inner);
             self.spans.iter().for_each(|span| store.record(span));
+            for search in &searches {
+                store.record_search(search);
+            }
         }
         if !self.sheds_spans {
             for taker in &mut self.outputs.takers {
@@ -286,6 +329,7 @@ impl Pipeline {
             flows: *self.flows.stats(),
             connections: self.flows.len(),
             lookups: self.findings.lookups.stats(),
+            searches: self.searches.stats(),
             named: self.findings.assembler.name_stats(),
             refused_ends: self.findings.assembler.refused_ends(),
             routes: self.findings.assembler.route_stats(),

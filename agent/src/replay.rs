@@ -58,6 +58,7 @@ fn time_of(event: &Event<'_>) -> MonoNs {
         Event::Exec(exec) => exec.time_ns,
         Event::Fork(fork) => fork.time_ns,
         Event::Exit(exit) => exit.time_ns,
+        Event::Resolved(resolved) => resolved.exit_ns,
         Event::Environment(environment) => environment.time_ns,
         Event::Identity(_) => 0,
     }

@@ -107,6 +107,7 @@ pub fn load_options(config: &Config, watch_by_default: bool) -> LoadOptions {
         request_bytes: bytes(capture.request_bytes.0),
         response_bytes: bytes(capture.response_bytes.0),
         watch_by_default,
+        getaddrinfo: config.dns.getaddrinfo,
     }
 }
 

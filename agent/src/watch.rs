@@ -25,6 +25,7 @@ use crate::pipeline::{Figures, Pipeline};
 use crate::probe::control::PolicyError;
 use crate::probe::cost::{Meter, ProgramCost};
 use crate::probe::counters::Counters;
+use crate::probe::libraries;
 use crate::probe::load::Skipped;
 use crate::probe::memory::MapMemory;
 use crate::probe::reader::Reader;
@@ -81,6 +82,8 @@ pub struct Published {
     pub budget: State,
     /// What the maps take.
     pub maps: Vec<MapMemory>,
+    /// C libraries of processes.
+    pub libraries: libraries::Stats,
 }
 
 /// A running watch. Dropping it without [`Watch::stop`] leaves the thread to the end of the
@@ -142,6 +145,11 @@ impl Watch {
             probes.control.set_policy(own, true)?;
         }
         identities.scan();
+        if probes.wants_libraries() {
+            for pid in identities.keep_watched() {
+                probes.look_at_library(pid);
+            }
+        }
         if recording.is_some() {
             identities.keep_found();
         }
@@ -278,6 +286,9 @@ impl Rounds {
         self.record_identities()?;
         self.apply_policies();
         self.probes.attach_needed();
+        for pid in self.identities.take_watched() {
+            self.probes.look_at_library(pid);
+        }
         self.probes.measure(&mut self.meter);
         let maintain = now.saturating_sub(self.maintained_ns) >= MAINTAIN_EVERY_NS;
         if maintain {
@@ -368,6 +379,7 @@ impl Rounds {
         published.figures = self.pipeline.figures();
         published.undecodable = self.reader.undecodable;
         published.processes = self.identities.stats();
+        published.libraries = self.probes.libraries();
         (published.kernel_idle, published.kernel_evicted) = (swept.idle, swept.evicted);
         // Programs that are detached tell nothing any more.
         let skipped = skipped.unwrap_or_default();

@@ -135,8 +135,12 @@ fn by_length(bytes: u64, total: u64) -> bool {
     if (26..48 << 20).contains(&little) && (little == total || total == 16) {
         return true;
     }
-    // DNS: a query or a response with one question.
+    // DNS: a query or a response with one question, or two queries of one length (glibc asks for A and
+    // AAAA in one call).
     let length = u64::from((bytes as u16).swap_bytes());
     let [opcode, questions] = [bytes >> 32 & 0x78, bytes >> 48];
-    length + 2 == total && length >= 17 && opcode == 0 && questions == 0x0100
+    (length + 2 == total || 2 * (length + 2) == total)
+        && length >= 17
+        && opcode == 0
+        && questions == 0x0100
 }

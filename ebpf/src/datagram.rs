@@ -19,7 +19,7 @@ use vigie_common::{
 
 use crate::{
     connection::{AF_INET, AF_INET6},
-    emit::{self, GATHERED_ENTRIES},
+    emit,
     first::vigie_first_bytes,
     kernel::{read, read_user},
     maps::{count, tuning},
@@ -145,7 +145,7 @@ fn record<const N: usize, const PAYLOAD: usize>(work: &mut Work, urgent: bool) -
         if N == PAYLOAD {
             one_piece::<N>(payload, work.source.address, wanted)
         } else {
-            pieces::<N>(payload, work, wanted)
+            emit::pieces::<N>(payload, work, wanted)
         }
     };
     count(Counter::BytesCopied, copied.into());
@@ -179,35 +179,6 @@ unsafe fn one_piece<const N: usize>(payload: *mut u8, source: u64, length: u32) 
     let result =
         unsafe { bpf_probe_read_user(payload.cast(), length, source as usize as *const _) };
     if result == 0 { length } else { 0 }
-}
-
-/// Copies from the first buffers, which [`Work`] has. Returns how many bytes were copied.
-///
-/// # Safety
-/// `payload` must be valid for writes of twice `N` bytes.
-#[inline(always)]
-unsafe fn pieces<const N: usize>(payload: *mut u8, work: &Work, total: u32) -> u32 {
-    let mut copied = 0u32;
-    let mut piece = 0;
-    while piece < GATHERED_ENTRIES as usize && copied < total {
-        let [base, length] = work.pieces[piece];
-        piece += 1;
-        let length = length.min(u64::from(total - copied)) as u32;
-        let (offset, length) = (clamp::<N>(copied), clamp::<N>(length));
-        // SAFETY: offset and length are at most half of the payload each.
-        let result = unsafe {
-            bpf_probe_read_user(
-                payload.add(offset as usize).cast(),
-                length,
-                base as usize as *const _,
-            )
-        };
-        if result != 0 {
-            break;
-        }
-        copied = offset + length;
-    }
-    copied
 }
 
 /// Fills in everything of the header but the other end. Each field is stored as soon as it is read, which

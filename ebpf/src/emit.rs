@@ -172,6 +172,28 @@ fn gather<const N: usize, const PAYLOAD: usize>(work: &mut Work, total: u32) -> 
         return false;
     }
     let record = record.cast::<Sized<PAYLOAD>>();
+    // SAFETY: the payload has twice `N` bytes.
+    let copied = unsafe { pieces::<N>((&raw mut (*record).payload).cast(), work, total) };
+    if copied < total {
+        work.header.flags |= data_flags::UNREADABLE;
+        count(Counter::LostUserMemory, 1);
+    }
+    // SAFETY: the payload has at least 16 bytes; what was not written is not looked at.
+    look(work, unsafe { (&raw const (*record).payload).cast::<[u64; 2]>().read_unaligned() });
+    count(Counter::BytesCopied, u64::from(copied));
+    // SAFETY: the record is reserved and large enough.
+    unsafe { core::ptr::copy_nonoverlapping(&raw const work.header, &raw mut (*record).header, 1) };
+    submit_sized(work, ring, record.cast(), size_of::<Sized<PAYLOAD>>() as u64);
+    true
+}
+
+/// Copies `total` bytes from the buffers that [`Work`] lists. Returns how many could be read, as does
+/// [`Work::header`] in `head`.
+///
+/// # Safety
+/// `payload` must be valid for writes of twice `N` bytes.
+#[inline(always)]
+pub(crate) unsafe fn pieces<const N: usize>(payload: *mut u8, work: &mut Work, total: u32) -> u32 {
     // How many bytes there are so far is read back from memory, where the verifier takes it for any number:
     // so it looks at a round once, not once for each way through the rounds before.
     let so_far = &raw mut work.header.head;
@@ -193,7 +215,7 @@ fn gather<const N: usize, const PAYLOAD: usize>(work: &mut Work, total: u32) -> 
         // SAFETY: offset and length are at most half of the payload each.
         let result = unsafe {
             bpf_probe_read_user(
-                (&raw mut (*record).payload).cast::<u8>().add(offset as usize).cast(),
+                payload.add(offset as usize).cast(),
                 length,
                 base as usize as *const _,
             )
@@ -204,18 +226,7 @@ fn gather<const N: usize, const PAYLOAD: usize>(work: &mut Work, total: u32) -> 
         // SAFETY: as above.
         unsafe { so_far.write_volatile(offset + length) };
     }
-    let copied = copied();
-    if copied < total {
-        work.header.flags |= data_flags::UNREADABLE;
-        count(Counter::LostUserMemory, 1);
-    }
-    // SAFETY: the payload has at least 16 bytes; what was not written is not looked at.
-    look(work, unsafe { (&raw const (*record).payload).cast::<[u64; 2]>().read_unaligned() });
-    count(Counter::BytesCopied, u64::from(copied));
-    // SAFETY: the record is reserved and large enough.
-    unsafe { core::ptr::copy_nonoverlapping(&raw const work.header, &raw mut (*record).header, 1) };
-    submit_sized(work, ring, record.cast(), size_of::<Sized<PAYLOAD>>() as u64);
-    true
+    copied()
 }
 
 /// Notes the first bytes of a call, which begin the payload of its first record. A status line in

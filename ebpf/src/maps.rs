@@ -14,6 +14,7 @@ use vigie_common::{
 use crate::{
     connection::Connection,
     entered::{self, Entered},
+    probes::resolver::RESOLVING_CALLS,
     probes::socket::{IN_FLIGHT_CALLS, InFlight, SERIES_SLOTS, Series},
     process::{SEEN_SLOTS, Seen},
     work::{SLOTS, Work},
@@ -99,6 +100,11 @@ pub(crate) fn is_needed(what: u32) -> bool {
 #[map]
 pub(crate) static IN_FLIGHT: LruHashMap<u64, InFlight> =
     LruHashMap::with_max_entries(IN_FLIGHT_CALLS, 0);
+
+/// When threads called `getaddrinfo`.
+#[map]
+pub(crate) static RESOLVING: LruHashMap<u64, u64> =
+    LruHashMap::with_max_entries(RESOLVING_CALLS, 0);
 
 /// Threads that were in a receive when the hooks were attached.
 #[map]

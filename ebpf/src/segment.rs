@@ -40,17 +40,36 @@ const CANDIDATE_BYTES: u32 = 256 << 10;
 /// Bytes of one call of such a turn: what the copy loop can do, with rounds to spare for buffers.
 const CANDIDATE_CALL_BYTES: u32 = 32 * MAX_PAYLOAD as u32;
 
+/// What sockets a hook is of. A program has only the parts that its sockets need, since the kernel checks
+/// all of each program when it is loaded.
+#[derive(Clone, Copy)]
+pub(crate) enum Sockets {
+    /// Streams and datagrams.
+    Any,
+    /// TCP, or unix stream sockets.
+    Streams,
+    /// UDP.
+    Datagrams,
+}
+
 /// Handles `total` bytes that the caller in [`Work`] moved over its socket.
 #[inline(always)]
-pub(crate) fn moved(work: &Work, direction: Direction) {
+pub(crate) fn moved(work: &Work, direction: Direction, sockets: Sockets) {
     // From here and not from there: the stack of all callers together has 512 bytes.
-    match vigie_moved(work.slot, direction as u64) {
+    let (slot, sent) = (work.slot, direction as u64);
+    if matches!(sockets, Sockets::Datagrams) {
+        datagram::vigie_datagram(slot, sent);
+        return;
+    }
+    match vigie_moved(slot, sent) {
         0 => {}
         DATAGRAM => {
-            datagram::vigie_datagram(work.slot, direction as u64);
+            if matches!(sockets, Sockets::Any) {
+                datagram::vigie_datagram(slot, sent);
+            }
         }
         _ => {
-            http2::vigie_http2(work.slot, direction as u64);
+            http2::vigie_http2(slot, sent);
         }
     }
 }
@@ -69,81 +88,80 @@ pub(crate) const DATAGRAM: u64 = 2;
 #[inline(never)]
 pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     let Some(work) = work(slot) else { return 0 };
-    let direction = if sent == 0 { Direction::Received } else { Direction::Sent };
     let total = work.total;
     work.datagram = 0;
-    let Some(connection) = connection::of(work, direction) else { return work.datagram };
+    work.sent.set(sent);
+    let Some(connection) = connection::of(work, work.direction()) else { return work.datagram };
     if !connection.is_interesting() {
         return 0;
     }
-    if matches!(direction, Direction::Received) && !connection::catch_up(connection, work) {
+    if matches!(work.direction(), Direction::Received) && !connection::catch_up(connection, work) {
         return 0;
     }
     if work.source.entries == 1 {
         vigie_single(slot);
     }
-    let mark = direction as u8 + 1;
-    let turn = connection.last_direction != mark;
+    let mark = work.direction() as u8 + 1;
+    work.turn.set((connection.last_direction != mark).into());
     let is_first = connection.last_direction == 0;
     connection.last_direction = mark;
-    let last_ns = if is_first { 0 } else { connection.last_ns };
+    work.last_ns.set(if is_first { 0 } else { connection.last_ns });
     connection.last_ns = work.caller.exit_ns;
-    let mut fresh = 0;
+    work.walk.began = zero();
     if connection.class == Class::Unknown as u8 {
-        fresh = vigie_undecided(slot, sent, turn.into());
-        if fresh == 0 {
-            connection.half(direction).position += total;
+        work.walk.began = vigie_undecided(slot, sent, work.turn.get());
+        if work.walk.began == 0 {
+            connection.half(work.direction()).position += total;
             return 0;
         }
     }
-    match direction {
+    match work.direction() {
         Direction::Received => count(Counter::BytesReceived, total),
         Direction::Sent => {
             count(Counter::BytesSent, total);
             if connection.is_tcp_client() && work.caller.enter_ns == 0 {
-                entered::vigie_left(slot, last_ns);
+                entered::vigie_left(slot, work.last_ns.get());
             }
         }
     }
-    let tuning = tuning();
-    let shed = tuning.shed != 0;
-    if connection.announced == 0 && !shed && vigie_announce(slot) != 0 {
+    if connection.announced == 0 && tuning().shed == 0 && vigie_announce(slot) != 0 {
         connection.announced = 1;
         connection.heard = 1;
     }
-    let unannounced = u64::from(connection.announced == 0);
+    work.failed = u64::from(connection.announced == 0);
     if connection.is_http2() {
-        work.failed = unannounced;
-        work.walk.began = fresh;
         return 1;
     }
-    let class = connection.class;
-    if class == Class::Candidate as u8 {
-        return vigie_captured(slot, sent, turn.into(), unannounced);
+    if connection.class == Class::Candidate as u8 {
+        return vigie_captured(slot, sent, work.turn.get());
     }
-    let is_request = (class == Class::Http1Server as u8) == (direction as u8 == 0);
-    let full = if is_request {
+    let tuning = tuning();
+    let asks = connection.class == Class::Http1Server as u8;
+    work.request.set((asks == matches!(work.direction(), Direction::Received)).into());
+    let full = if work.is_request() {
         at_most(setting!(request_bytes), tuning.request_bytes)
     } else {
         at_most(setting!(response_bytes), tuning.response_bytes)
     };
-    let hint = hint(connection.id, direction);
-    let pending_length = connection.half(direction).pending_length;
-    if is_request {
-        exchange::before_request(connection, work, turn || pending_length > 0, last_ns);
+    let hint = hint(connection.id, work.direction());
+    let pending_length = connection.half(work.direction()).pending_length;
+    if work.is_request() {
+        let begins_turn = work.is_turn() || pending_length > 0;
+        let last_ns = work.last_ns.get();
+        exchange::before_request(connection, work, begins_turn, last_ns);
     }
+    let (direction, turn) = (work.direction(), work.is_turn());
     prepare(work, connection, direction, turn);
-    work.failed = unannounced;
     work.seen_length = 0;
     work.another_response = 0;
-    work.responded =
-        u32::from(!is_request && connection.exchange.flags & exchange_flags::RESPONSE != 0);
+    let responded = connection.exchange.flags & exchange_flags::RESPONSE != 0;
+    work.responded = u32::from(!work.is_request() && responded);
     if pending_length > 0 {
-        exchange::vigie_pending(slot, sent, is_request.into());
+        exchange::vigie_pending(slot, work.sent.get(), work.request.get());
     }
-    let half = connection.half(direction);
+    let half = connection.half(work.direction());
     // With bytes pending, the turn's first call was too short to tell what the connection is.
-    if turn
+    if work.is_turn()
         || half.pending_length > 0
         || half.budget < full / 2 && half.position >= hint && begins_message(work)
     {
@@ -154,10 +172,11 @@ pub extern "C" fn vigie_moved(slot: u64, sent: u64) -> u64 {
     work.header.position = position;
     // What user space knows to be body is not copied.
     work.budget = if position.wrapping_add(total) <= hint { 0 } else { u64::from(half.budget) };
-    capture(slot, half, direction, shed);
+    capture(slot, half, work.direction(), tuning.shed != 0);
     connection.lost += work.failed as u32;
+    let (is_request, last_ns) = (work.is_request(), work.last_ns.get());
     exchange::after(connection, work, is_request, last_ns);
-    if is_request && work.seen_length >= 8 && work.seen[0] == PREFACE_START {
+    if work.is_request() && work.seen_length >= 8 && work.seen[0] == PREFACE_START {
         http2::upgraded(connection);
     }
     0
@@ -187,7 +206,7 @@ fn capture(slot: u64, half: &mut connection::Half, direction: Direction, shed: b
 /// them the last ones.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn vigie_captured(slot: u64, sent: u64, turn: u64, unannounced: u64) -> u64 {
+pub extern "C" fn vigie_captured(slot: u64, sent: u64, turn: u64) -> u64 {
     let Some(work) = work(slot) else { return 0 };
     let Some(connection) = connection::known(work.sock) else { return 0 };
     let direction = if sent == 0 { Direction::Received } else { Direction::Sent };
@@ -200,7 +219,6 @@ pub extern "C" fn vigie_captured(slot: u64, sent: u64, turn: u64, unannounced: u
         return 0;
     }
     prepare(work, connection, direction, turn);
-    work.failed = unannounced;
     work.seen_length = 0;
     work.another_response = 0;
     work.responded = 0;

@@ -5,7 +5,7 @@
 
 use vigie_common::{
     counter::Counter,
-    record::{Data, Datagram},
+    record::{Data, Datagram, Direction},
 };
 
 use crate::{
@@ -68,6 +68,26 @@ pub(crate) struct Caller {
     pub(crate) exit_ns: u64,
 }
 
+/// A word that is read from memory each time. What is in a register the verifier follows on every way
+/// on which it was compared; of memory it knows nothing, and all ways that lead to a place look alike.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Note(u64);
+
+impl Note {
+    #[inline(always)]
+    pub(crate) fn get(&self) -> u64 {
+        // SAFETY: the field is valid.
+        unsafe { (&raw const self.0).read_volatile() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&mut self, word: u64) {
+        // SAFETY: the field is valid.
+        unsafe { (&raw mut self.0).write_volatile(word) };
+    }
+}
+
 /// The state of one call's handling.
 ///
 /// It is kept in a per-CPU map and not on the stack, so that the verifier knows no value in it:
@@ -93,6 +113,14 @@ pub(crate) struct Work {
     /// [`Work::HAS_SEQUENCE`], else 0.
     pub(crate) sequence: u64,
     pub(crate) header: Data,
+    /// 1 when the bytes are sent.
+    pub(crate) sent: Note,
+    /// 1 when they are the first of a turn.
+    pub(crate) turn: Note,
+    /// 1 when they belong to a request of HTTP/1.
+    pub(crate) request: Note,
+    /// When bytes went by on the connection before, in nanoseconds; 0 when none did.
+    pub(crate) last_ns: Note,
     /// Payload bytes that may still be copied.
     pub(crate) budget: u64,
     /// Bytes of the call that are still to be handled.
@@ -143,6 +171,24 @@ pub(crate) struct Work {
 impl Work {
     /// Marks a known [`Work::sequence`].
     pub(crate) const HAS_SEQUENCE: u64 = 1 << 32;
+
+    /// Which way the bytes go.
+    #[inline(always)]
+    pub(crate) fn direction(&self) -> Direction {
+        if self.sent.get() == 0 { Direction::Received } else { Direction::Sent }
+    }
+
+    /// Whether they are the first of a turn.
+    #[inline(always)]
+    pub(crate) fn is_turn(&self) -> bool {
+        self.turn.get() != 0
+    }
+
+    /// Whether they belong to a request of HTTP/1.
+    #[inline(always)]
+    pub(crate) fn is_request(&self) -> bool {
+        self.request.get() != 0
+    }
 
     /// Gives back what [`take`] gave.
     #[inline(always)]

@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 use vigie_tests::agent::{Agent, Options};
 use vigie_tests::compare::{Expected, compare, report};
 use vigie_tests::needs::{Need, missing};
 use vigie_tests::process::run;
 use vigie_tests::site::{Name, Site};
-use vigie_tests::span::Kind;
+use vigie_tests::span::{Kind, Span};
 use vigie_tests::workload::{logging_client, python, wait_for};
 
 const TARGETS: [Name; 4] = [Name::Nginx, Name::PythonHttp11, Name::Scripted, Name::Node];
@@ -73,6 +74,59 @@ fn hostile_bytes_do_no_harm() -> Result<()> {
     let mut spans = agent.stop()?.spans;
     spans.retain(|span| is_after(span.path()));
     report(&compare(&expected, &spans, &watched))
+}
+
+/// Resident memory of a process, in bytes.
+fn resident(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
+    Ok(kib.parse::<u64>()? << 10)
+}
+
+/// Memory that vigie may take on, in bytes: parsers and rings have their bounds, spans go out at once.
+const MEMORY: u64 = 128 << 20;
+
+/// Ten megabytes of broken messages of each protocol that is told by its bytes, between processes that are
+/// watched: vigie stays up and within its memory, counts what made no sense, and goes on to see good ones.
+#[test]
+fn broken_databases_do_no_harm() -> Result<()> {
+    let needs = [Need::Root, Need::Agent, Need::Program("python3")];
+    if missing("hostile: databases", &needs)? {
+        return Ok(());
+    }
+    let config = Some("capture: {ring_bytes: 16MiB}\nprotocols: {query_text: 1KiB}\n".to_owned());
+    let mut agent = Agent::start(&Options { config, ..Options::default() })?;
+    let before = resident(agent.pid())?;
+    let mut highest = before;
+    let mut counted = Vec::new();
+    for protocol in ["postgresql", "mysql", "redis", "memcached", "mongodb", "kafka", "dns"] {
+        let problems = agent.metrics()?.reasons().len();
+        let mut command = python("broken_streams.py")?;
+        let ended = run(command.args([protocol, "10000000"]).env("OTEL_SERVICE_NAME", protocol))?;
+        let said: Value = serde_json::from_str(ended.output.last().context("nothing said")?)?;
+        ensure!(said.get("failed") == Some(&Value::from(0)), "{protocol}: {said}");
+        ensure!(agent.is_running()?, "vigie ended with {protocol}");
+        highest = highest.max(resident(agent.pid())?);
+        let reasons = agent.metrics()?.reasons();
+        ensure!(reasons.len() >= problems, "{protocol}: {reasons:?}");
+        counted = reasons;
+        let number = |name: &str| said.get(name).and_then(Value::as_u64).context("no number");
+        let (port, wanted) = (number("port")?, number("good")?);
+        let is_good = |span: &Span| {
+            let is_there = span.local.port.is_some_and(|own| u64::from(own) == port);
+            span.protocol == protocol && is_there && span.status == "ok" && span.flags.is_empty()
+        };
+        agent.settle(usize::try_from(wanted)?, is_good);
+        let good = agent.spans()?.iter().filter(|span| is_good(span)).count();
+        ensure!(good as u64 == wanted, "{protocol}: {good} of {wanted}, {counted:?}");
+    }
+    for problem in ["malformed_message", "wrong_guess"] {
+        ensure!(counted.iter().any(|reason| reason.contains(problem)), "{problem}: {counted:?}");
+    }
+    ensure!(highest < before + MEMORY, "{before} bytes became {highest}");
+    agent.stop()?;
+    Ok(())
 }
 
 /// A program that is watched runs as if it were not: same answer to the last byte, same exit.

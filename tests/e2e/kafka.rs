@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use vigie_tests::agent::{Agent, Options};
 use vigie_tests::needs::{Need, missing};
-use vigie_tests::process::{LIMIT, Process};
+use vigie_tests::process::{LIMIT, Process, service};
 use vigie_tests::span::{Kind, Span};
 use vigie_tests::tally::Tally;
 use vigie_tests::workload::{Server, grpc as python};
@@ -18,14 +18,9 @@ struct Said {
     taken: usize,
 }
 
-fn start_agent() -> Result<Agent> {
-    let config = Some("capture: {ring_bytes: 32MiB}\n".to_owned());
-    Agent::start(&Options { config, ..Options::default() })
-}
-
 fn start_client(broker: &Server, options: &[&str]) -> Result<Process> {
     let mut command = python("kafka_client.py")?;
-    command.args(["--target", broker.target()]).args(options).env("OTEL_SERVICE_NAME", "client");
+    command.args(["--target", broker.target()]).args(options);
     Process::start(&mut command)
 }
 
@@ -35,18 +30,18 @@ fn call(span: &Span) -> String {
 
 /// Both ends of the client's calls, and that each message put was one.
 fn check(library: &str, wait: bool) -> Result<()> {
-    let broker = Server::start("broker", &mut python("kafka_broker.py")?)?;
+    let broker = Server::start(&service("broker"), &mut python("kafka_broker.py")?)?;
     let options = ["--library", library, "--messages", "200"];
     let (agent, client) = if wait {
         let mut client = start_client(&broker, &[&options[..], &["--wait"]].concat())?;
         client.wait_output("connected", |lines| {
             lines.iter().find(|line| *line == "connected").cloned()
         })?;
-        let agent = start_agent()?;
+        let agent = Agent::start(&Options::ours(""))?;
         client.tell("go")?;
         (agent, client)
     } else {
-        (start_agent()?, start_client(&broker, &options)?)
+        (Agent::start(&Options::ours(""))?, start_client(&broker, &options)?)
     };
     let pid = client.pid();
     let ended = client.wait(2 * LIMIT)?;
@@ -55,7 +50,7 @@ fn check(library: &str, wait: bool) -> Result<()> {
     ensure!(said.taken == said.put + usize::from(wait), "taken: {}", said.taken);
     let broker_pid = broker.pids.first().copied().context("no process")?;
     agent.settle(2 * said.put, |span| span.protocol == "kafka");
-    let spans = agent.stop()?.spans;
+    let spans = agent.finish()?.spans;
     let ours: Vec<Span> = spans.into_iter().filter(|span| span.protocol == "kafka").collect();
     // The broker's process asks itself, too.
     let asks = |span: &Span| span.kind != Kind::Server && span.pid == pid;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use vigie_tests::agent::{Agent, Options};
 use vigie_tests::http;
 use vigie_tests::needs::{self, Need, missing};
-use vigie_tests::process::{LIMIT, Process, until};
+use vigie_tests::process::{LIMIT, Process, service, until};
 use vigie_tests::span::{Kind, Span};
 use vigie_tests::tally::Tally;
 use vigie_tests::workload::grpc as python;
@@ -30,7 +30,7 @@ impl Server {
         command
             .args(["-u", "root", "-l", "127.0.0.1", "-U", "0", "-m", "64"])
             .args(["-p", &address.port().to_string()])
-            .env("OTEL_SERVICE_NAME", "cache");
+            .env("OTEL_SERVICE_NAME", service("cache"));
         let mut process = Process::start(&mut command)?;
         until("memcached accepts", LIMIT, || {
             ensure!(process.is_running()?, "memcached ended{}", process.said());
@@ -49,14 +49,9 @@ fn is_memcached(span: &Span) -> bool {
     span.protocol == "memcached"
 }
 
-/// The rings are large, as a debug build on a busy machine is slow.
-fn start_agent() -> Result<Agent> {
-    let config = Some("capture: {ring_bytes: 32MiB}\n".to_owned());
-    Agent::start(&Options { config, ..Options::default() })
-}
-
 fn tally(spans: &[Span], kind: Kind, pid: u32) -> Tally {
-    Tally::of(spans, kind, &[pid], |span| {
+    let ours: Vec<Span> = spans.iter().filter(|span| is_memcached(span)).cloned().collect();
+    Tally::of(&ours, kind, &[pid], |span| {
         format!("{} {}", span.name, span.text("error.type").unwrap_or("-"))
     })
 }
@@ -75,12 +70,12 @@ fn pymemcache_on_both_ends() -> Result<()> {
         return Ok(());
     }
     let server = Server::start()?;
-    let agent = start_agent()?;
+    let agent = Agent::start(&Options::ours(""))?;
     let client = server.client(&["--large"])?;
     let pid = client.pid();
     let expected = finish(client)?;
     agent.settle(2 * expected.total(), is_memcached);
-    let spans = agent.stop()?.spans;
+    let spans = agent.finish()?.spans;
     for (who, kind, pid) in
         [("the client", Kind::Client, pid), ("the server", Kind::Server, server.process.pid())]
     {
@@ -115,11 +110,11 @@ fn connections_older_than_vigie() -> Result<()> {
     client.wait_output("word that it waits", |lines| {
         lines.iter().any(|line| line.contains("\"waiting\"")).then_some(())
     })?;
-    let agent = start_agent()?;
+    let agent = Agent::start(&Options::ours(""))?;
     client.tell("go")?;
     let expected = finish(client)?;
     agent.settle(2 * expected.total(), is_memcached);
-    let spans = agent.stop()?.spans;
+    let spans = agent.finish()?.spans;
     expected.compare("the client", &tally(&spans, Kind::Client, pid))?;
     expected.compare("the server", &tally(&spans, Kind::Server, server.process.pid()))
 }
@@ -131,7 +126,7 @@ fn the_meta_protocol() -> Result<()> {
         return Ok(());
     }
     let server = Server::start()?;
-    let agent = start_agent()?;
+    let agent = Agent::start(&Options::ours(""))?;
     let mut stream = TcpStream::connect(server.address)?;
     stream.set_read_timeout(Some(LIMIT))?;
     let mut talk = |ask: &str, last: &str| -> Result<()> {
@@ -170,7 +165,7 @@ fn the_meta_protocol() -> Result<()> {
     .into_iter()
     .collect();
     agent.settle(2 * expected.total(), is_memcached);
-    let spans = agent.stop()?.spans;
+    let spans = agent.finish()?.spans;
     expected.compare("the client", &tally(&spans, Kind::Client, std::process::id()))?;
     expected.compare("the server", &tally(&spans, Kind::Server, server.process.pid()))?;
     let told = spans.iter().find(|span| format!("{span:?}").contains("hush"));

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use vigie_tests::agent::{Agent, Options};
 use vigie_tests::needs::{Need, missing};
-use vigie_tests::process::{LIMIT, Process};
+use vigie_tests::process::{LIMIT, Process, service};
 use vigie_tests::span::{Kind, Span};
 use vigie_tests::tally::Tally;
 use vigie_tests::workload::{Server, grpc as python};
@@ -15,18 +15,13 @@ use vigie_tests::workload::{Server, grpc as python};
 const NEEDS: [Need; 3] = [Need::Root, Need::Agent, Need::Grpcio];
 
 fn start_server() -> Result<Server> {
-    Server::start("store", python("mongo_server.py")?.arg("0"))
+    Server::start(&service("store"), python("mongo_server.py")?.arg("0"))
 }
 
 fn client(server: &Server, options: &[&str]) -> Result<Command> {
     let mut command = python("mongo_client.py")?;
-    command.args(["--target", server.target()]).args(options).env("OTEL_SERVICE_NAME", "client");
+    command.args(["--target", server.target()]).args(options);
     Ok(command)
-}
-
-fn start_agent() -> Result<Agent> {
-    let config = Some("capture: {ring_bytes: 32MiB}\n".to_owned());
-    Agent::start(&Options { config, ..Options::default() })
 }
 
 /// Operation, collection and error of the calls that the driver's listener is told of.
@@ -52,13 +47,13 @@ fn commands_are_exact_on_both_ends() -> Result<()> {
     }
     for options in [&["--rounds", "300"][..], &["--rounds", "50", "--zlib"]] {
         let server = start_server()?;
-        let agent = start_agent()?;
+        let agent = Agent::start(&Options::ours(""))?;
         let client = Process::start(&mut client(&server, options)?)?;
         let pid = client.pid();
         let ended = client.wait(2 * LIMIT)?;
         let expected = said(&ended.output)?;
         agent.settle(2 * expected.total(), |span| span.protocol == "mongodb");
-        let spans = agent.stop()?.spans;
+        let spans = agent.finish()?.spans;
         expected.compare("the client", &tally(&spans, Kind::Client, pid))?;
         let server_pid = server.pids.first().copied().context("no process")?;
         expected.compare("the server", &tally(&spans, Kind::Server, server_pid))?;
@@ -81,13 +76,13 @@ fn connections_older_than_vigie() -> Result<()> {
     client.wait_output("connected", |lines| {
         lines.iter().find(|line| *line == "connected").cloned()
     })?;
-    let agent = start_agent()?;
+    let agent = Agent::start(&Options::ours(""))?;
     client.tell("go")?;
     let pid = client.pid();
     let ended = client.wait(2 * LIMIT)?;
     let expected = said(&ended.output)?;
     agent.settle(2 * expected.total(), |span| span.protocol == "mongodb");
-    let spans = agent.stop()?.spans;
+    let spans = agent.finish()?.spans;
     expected.compare("the client", &tally(&spans, Kind::Client, pid))?;
     let server_pid = server.pids.first().copied().context("no process")?;
     expected.compare("the server", &tally(&spans, Kind::Server, server_pid))

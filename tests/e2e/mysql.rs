@@ -4,11 +4,11 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use vigie_tests::agent::{Agent, Options};
 use vigie_tests::mariadb::{MariaDb, PASSWORD, call, said};
 use vigie_tests::needs::{Need, missing};
-use vigie_tests::process::{LIMIT, Process};
+use vigie_tests::process::{LIMIT, Process, run, service};
 use vigie_tests::span::{Kind, Span};
 use vigie_tests::tally::Tally;
 
@@ -25,12 +25,6 @@ const NEEDS: [Need; 11] = [
     Need::NodePackage("mysql2"),
     Need::NodePackage("mariadb"),
 ];
-
-/// The rings are large, as a debug build on a busy machine is slow.
-fn start_agent(rest: &str) -> Result<Agent> {
-    let config = Some(format!("capture: {{ring_bytes: 32MiB}}\n{rest}"));
-    Agent::start(&Options { config, ..Options::default() })
-}
 
 /// Clients that have run, and what they did.
 #[derive(Default)]
@@ -68,15 +62,13 @@ impl Clients {
         agent.settle(2 * self.did.total(), |span| span.protocol == "mysql");
         // More than there should be comes right behind.
         thread::sleep(Duration::from_millis(300));
-        let losses = agent.metrics()?.reasons();
-        let mut spans = agent.stop()?.spans;
+        let mut spans = agent.finish()?.spans;
         spans.retain(|span| span.protocol == "mysql");
         let server = [server.pid()];
-        let lost = || format!("with losses {losses:?}");
         let client = Tally::of(&spans, Kind::Client, &self.pids, call);
-        self.did.compare("the clients", &client).with_context(lost)?;
+        self.did.compare("the clients", &client)?;
         let answered = Tally::of(&spans, Kind::Server, &server, call);
-        self.did.compare("the server", &answered).with_context(lost)?;
+        self.did.compare("the server", &answered)?;
         spans.retain(|span| self.pids.contains(&span.pid) || server.contains(&span.pid));
         Ok(spans)
     }
@@ -90,7 +82,7 @@ fn statements_are_exact_on_both_ends() -> Result<()> {
         return Ok(());
     }
     let server = MariaDb::start()?;
-    let agent = start_agent("protocols: {query_text: 500B}\n")?;
+    let agent = Agent::start(&Options::ours("protocols: {query_text: 500B}\n"))?;
     let mut clients = Clients::default();
     let (tcp, unix) = (server.tcp(), server.unix());
     clients.run(&mut MariaDb::python(
@@ -148,11 +140,62 @@ fn statements_are_exact_on_both_ends() -> Result<()> {
         let code = span.text("db.response.status_code");
         ensure!(span.text("error.type") == code, "{span:?}");
         ensure!((span.status == "error") == code.is_some(), "{span:?}");
+        let state = match code {
+            Some("1049" | "1064") => Some("42000"),
+            Some("1054") => Some("42S22"),
+            Some("1062") => Some("23000"),
+            Some("1146") => Some("42S02"),
+            _ => None,
+        };
+        ensure!(span.text("vigie.db.sqlstate") == state, "{span:?}");
         let said = format!("{:?}", span.attributes);
         for secret in [PASSWORD, "customer-", "4711"] {
             ensure!(!said.contains(secret), "{secret} is in {said}");
         }
     }
+    Ok(())
+}
+
+/// Ten thousand transactions each in text, by one of the database's own clients, and in prepared
+/// statements: as many of each statement as the server counted itself.
+#[test]
+fn ten_thousand_transactions() -> Result<()> {
+    const EACH: usize = 10_000;
+    if missing("mysql: transactions", &NEEDS)? {
+        return Ok(());
+    }
+    let server = MariaDb::start()?;
+    let agent = Agent::start(&Options { without_spans: true, ..Options::ours("") })?;
+    let counters = ["Com_begin", "Com_update", "Com_select", "Com_commit"];
+    let names = ["BEGIN -", "UPDATE orders -", "SELECT orders -", "COMMIT -"];
+    let counted = |server: &MariaDb| -> Result<Vec<usize>> {
+        counters.iter().map(|counter| server.counted(counter)).collect()
+    };
+    let before = counted(&server)?;
+    let [text, prepared] = ["text", "prepared"].map(service);
+    let statements = "BEGIN; UPDATE orders SET price = price + 1 WHERE id = 1; \
+                      SELECT price FROM orders WHERE id = 1; COMMIT";
+    run(server
+        .client("mariadb-slap")?
+        .args(["--create-schema=shop", "--no-drop", "--concurrency=2", "--delimiter=;"])
+        .arg(format!("--number-of-queries={}", EACH * counters.len()))
+        .arg(format!("--query={statements}"))
+        .env("OTEL_SERVICE_NAME", &text))?;
+    let of_each = (EACH / 4).to_string();
+    let mut node = MariaDb::node("mysql_client.js", &server.tcp(), &["0", "0", &of_each]);
+    let said = said(&run(node.env("OTEL_SERVICE_NAME", &prepared))?.output)?;
+
+    let expected: Tally = names.iter().map(|name| (*name, EACH)).collect();
+    agent.has_database_calls("client", Some(&text), &expected)?;
+    agent.has_database_calls("client", Some(&prepared), &said)?;
+    let after = counted(&server)?;
+    let by_server = names.iter().zip(after.iter().zip(&before));
+    let by_server: Tally =
+        by_server.map(|(name, (after, before))| (*name, after - before)).collect();
+    let twice: Tally = names.iter().map(|name| (*name, 2 * EACH)).collect();
+    twice.compare("what the server counted", &by_server)?;
+    agent.has_database_calls("server", None, &by_server)?;
+    agent.finish()?;
     Ok(())
 }
 
@@ -163,7 +206,7 @@ fn large_messages_are_counted() -> Result<()> {
         return Ok(());
     }
     let server = MariaDb::start()?;
-    let agent = start_agent("")?;
+    let agent = Agent::start(&Options::ours(""))?;
     let mut clients = Clients::default();
     let tcp = server.tcp();
     clients.run(&mut MariaDb::python(
@@ -211,7 +254,7 @@ fn older_connections() -> Result<()> {
         })?;
         waiting.push(client);
     }
-    let agent = start_agent("")?;
+    let agent = Agent::start(&Options::ours(""))?;
     let mut clients = Clients::default();
     for mut client in waiting {
         client.tell("go")?;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
 use vigie_tests::agent::{Agent, Options};
 use vigie_tests::needs::{Need, missing, node_packages};
 use vigie_tests::postgres::Postgres;
-use vigie_tests::process::{LIMIT, Process, run};
+use vigie_tests::process::{LIMIT, Process, run, service};
 use vigie_tests::span::{Kind, Span};
 use vigie_tests::tally::Tally;
 use vigie_tests::workload::{grpc as python, script};
@@ -23,31 +24,11 @@ const DRIVERS: [Need; 6] = [
     Need::NodePackage("pg"),
 ];
 
-/// Watches only what the test starts, as other tests may keep the machine busy. The rings are large, as a
-/// debug build is slow.
-fn start_agent(server: &Postgres) -> Result<Agent> {
-    let config = format!(
-        "capture: {{ring_bytes: 32MiB}}\nprotocols: {{query_text: 1KiB}}\nwatch: {{include: [\
-         {{pid: {}}}, {{executable: postgres}}, {{service: \"test-*\"}}]}}\n",
-        server.pid(),
-    );
-    Agent::start(&Options { config: Some(config), ..Options::default() })
-}
+/// Which processes are those of a server.
+const SERVER: &str = "{executable: postgres}";
 
-/// A command that waits until vigie knows its process.
-fn known(command: &Command, service: &str) -> Command {
-    let mut shell = Command::new("sh");
-    shell
-        .args(["-c", "sleep 1; exec \"$@\"", "sh"])
-        .arg(command.get_program())
-        .args(command.get_args())
-        .env("OTEL_SERVICE_NAME", service);
-    for (name, value) in command.get_envs() {
-        if let Some(value) = value {
-            shell.env(name, value);
-        }
-    }
-    shell
+fn start_agent() -> Result<Agent> {
+    Agent::start(&Options::ours_and(SERVER, "protocols: {query_text: 1KiB}\n"))
 }
 
 /// Name and error.
@@ -82,7 +63,7 @@ impl Client {
         command
             .args(["--driver", driver, "--host", host, "--port", &server.port().to_string()])
             .args(jobs);
-        Ok(Self(Process::start(&mut known(&command, "test-python"))?))
+        Ok(Self(Process::start(&mut command)?))
     }
 
     fn node(server: &Postgres, host: &str, options: &[&str]) -> Result<Self> {
@@ -91,8 +72,9 @@ impl Client {
             .arg(script("postgres_client.js"))
             .args([host, &server.port().to_string()])
             .args(options)
+            .env("OTEL_SERVICE_NAME", service("client"))
             .env("NODE_PATH", node_packages());
-        Ok(Self(Process::start(&mut known(&command, "test-node"))?))
+        Ok(Self(Process::start(&mut command)?))
     }
 
     fn wait(&mut self) -> Result<()> {
@@ -116,7 +98,7 @@ impl Client {
 fn compare(server: &Postgres, agent: Agent, said: &[(u32, Tally)]) -> Result<Vec<Span>> {
     let total: usize = said.iter().map(|(_, tally)| tally.total()).sum();
     agent.settle(2 * total, |span| span.protocol == "postgresql");
-    let spans = agent.stop()?.spans;
+    let spans = agent.finish()?.spans;
     let mut all: BTreeMap<String, usize> = BTreeMap::new();
     for (number, (pid, tally)) in said.iter().enumerate() {
         tally.compare(&format!("client {number}"), &client_tally(&spans, *pid))?;
@@ -128,14 +110,23 @@ fn compare(server: &Postgres, agent: Agent, said: &[(u32, Tally)]) -> Result<Vec
     Ok(spans)
 }
 
+/// The standard script, ten thousand transactions in each mode: as many of each statement as pgbench says
+/// that it ran, and the server.
 #[test]
 fn pgbench_is_exact_on_both_ends() -> Result<()> {
+    const EACH: usize = 10_000;
     if missing("postgres: pgbench", &NEEDS)? {
         return Ok(());
     }
     let server = Postgres::start()?;
     run(server.client("pgbench", "127.0.0.1", "shop").args(["-i", "-q"]))?;
-    let agent = start_agent(&server)?;
+    let ask = |statement: &str| -> Result<String> {
+        let said = run(server.psql("shop").args(["-t", "-A", "-c", statement]))?.output;
+        Ok(said.first().cloned().unwrap_or_default())
+    };
+    ask("CREATE EXTENSION pg_stat_statements")?;
+    let agent = Agent::start(&Options { without_spans: true, ..Options::ours_and(SERVER, "") })?;
+    // What it asks before it begins depends on its version.
     let names = [
         "BEGIN -",
         "UPDATE pgbench_accounts -",
@@ -145,31 +136,85 @@ fn pgbench_is_exact_on_both_ends() -> Result<()> {
         "INSERT pgbench_history -",
         "END -",
     ];
-    // What it asks before it begins depends on its version.
-    let ours = |spans: &[Span]| -> Vec<Span> {
-        spans.iter().filter(|span| names.contains(&call(span).as_str())).cloned().collect()
-    };
     let expected = |each: usize| names.iter().map(|name| (*name, each)).collect::<Tally>();
-    let mut pids = Vec::new();
-    for mode in ["simple", "extended", "prepared"] {
-        for host in ["127.0.0.1", server.folder()] {
+    let modes = ["simple", "extended", "prepared"];
+    for mode in modes {
+        let start = |host: &str| -> Result<Process> {
             let mut command = server.client("pgbench", host, "shop");
-            command.args(["-n", "-c", "2", "-t", "250", "-M", mode]);
-            let process = Process::start(&mut known(&command, "test-pgbench"))?;
-            pids.push((mode, process.pid()));
+            let transactions = (EACH / 4).to_string();
+            command.args(["-n", "-c", "2", "-t", &transactions, "-M", mode]);
+            Process::start(command.env("OTEL_SERVICE_NAME", service(mode)))
+        };
+        for process in [start("127.0.0.1")?, start(server.folder())?] {
             let ended = process.wait(2 * LIMIT)?;
-            ensure!(ended.status.success(), "pgbench: {:?}", ended.errors);
+            let all = format!("{}/{}", EACH / 2, EACH / 2);
+            ensure!(ended.output.iter().any(|line| line.ends_with(&all)), "{:?}", ended.output);
         }
     }
-    agent.settle(2 * 6 * 7 * 500, |span| names.contains(&call(span).as_str()));
-    let spans = ours(&agent.stop()?.spans);
-    for (mode, pid) in pids {
-        expected(500).compare(mode, &client_tally(&spans, pid))?;
+    for mode in modes {
+        agent.has_database_calls("client", Some(&service(mode)), &expected(EACH))?;
     }
-    expected(3000).compare("the server", &server_tally(&server, &spans))?;
-    for span in &spans {
-        ensure!(span.flags.is_empty(), "{} has flags {:?}", span.name, span.flags);
-        ensure!(span.text("db.namespace") == Some("shop"), "{} of another database", span.name);
+    agent.has_database_calls("server", None, &expected(modes.len() * EACH))?;
+    // BEGIN and END it counts once where they are prepared.
+    let counted = ask("SELECT sum(calls) FROM pg_stat_statements WHERE query ~ \
+         '^(UPDATE|INSERT INTO pgbench_history|SELECT abalance)'")?;
+    let all = (modes.len() * (names.len() - 2) * EACH).to_string();
+    ensure!(counted == all, "the server counted {counted} statements, not {all}");
+    agent.finish()?;
+    Ok(())
+}
+
+/// When a query of a pipeline was sent and its answer was there, in nanoseconds of Unix time.
+#[derive(Deserialize)]
+struct Piped {
+    /// Before it was sent.
+    before: u64,
+    /// After that.
+    sent: u64,
+    /// When the program had the answer.
+    answered: u64,
+}
+
+/// A thousand queries at a time on one connection, of which each takes two milliseconds: each lasts from
+/// its own request to its own response, at both ends.
+#[test]
+fn a_pipeline_of_a_thousand_queries() -> Result<()> {
+    const EACH_TAKES: u64 = 2_000_000;
+    /// By which clocks may differ that are compared once a second.
+    const TOLERANCE: u64 = 1_000_000;
+    if missing("postgres: pipeline", &DRIVERS)? {
+        return Ok(());
+    }
+    let server = Postgres::start()?;
+    let agent = start_agent()?;
+    let client = Client::python(&server, "psycopg", "127.0.0.1", &["timed:1000"])?;
+    let pid = client.0.pid();
+    let ended = client.0.wait(2 * LIMIT)?;
+    let line = ended.output.first().context("the client said nothing")?;
+    let piped: Vec<Piped> = serde_json::from_str(line).with_context(|| line.clone())?;
+    ensure!(piped.len() == 1000, "{} queries", piped.len());
+    let is_ours = |span: &Span| span.protocol == "postgresql" && span.name == "SELECT";
+    agent.settle(2 * piped.len(), is_ours);
+    let spans = agent.finish()?.spans;
+    let first = piped.first().map_or(0, |query| query.before);
+    let at_client = |span: &&Span| is_ours(span) && span.kind == Kind::Client && span.pid == pid;
+    let at_server: Vec<&Span> = server.spans(&spans).filter(|span| is_ours(span)).collect();
+    for (who, mut of) in
+        [("client", spans.iter().filter(at_client).collect()), ("server", at_server)]
+    {
+        ensure!(of.len() == piped.len(), "{} spans of the {who}", of.len());
+        of.sort_by_key(|span| span.end_unix_nano());
+        for (number, (span, query)) in (1..).zip(of.iter().zip(&piped)) {
+            let (start, end) = (span.start_unix_nano, span.end_unix_nano());
+            let told = || format!("{who}, query {number}: {start} to {end}, of {}", query.before);
+            ensure!(span.flags.is_empty(), "{}: {:?}", told(), span.flags);
+            ensure!(start + TOLERANCE >= query.before, "{}: begins too early", told());
+            let is_client = who == "client";
+            ensure!(!is_client || start <= query.sent + TOLERANCE, "{}: begins late", told());
+            let least = first + number * EACH_TAKES;
+            ensure!(end + TOLERANCE >= least, "{}: ends before {least}", told());
+            ensure!(end <= query.answered + TOLERANCE, "{}: ends late", told());
+        }
     }
     Ok(())
 }
@@ -180,7 +225,7 @@ fn errors_of_a_script_have_their_sqlstate() -> Result<()> {
         return Ok(());
     }
     let server = Postgres::start()?;
-    let agent = start_agent(&server)?;
+    let agent = start_agent()?;
     let script = "SELECT * FROM missing WHERE name = 'swordfish';
         INSERT INTO orders (id) VALUES (1);
         SELECT amount / 0 FROM orders;
@@ -189,9 +234,7 @@ fn errors_of_a_script_have_their_sqlstate() -> Result<()> {
         DELETE FROM orders WHERE amount = 'swordfish';\n";
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), script.repeat(50))?;
-    let psql = server.psql("shop");
-    let mut psql = known(&psql, "test-psql");
-    let psql = Process::start(psql.arg("-f").arg(file.path()))?;
+    let psql = Process::start(server.psql("shop").arg("-f").arg(file.path()))?;
     let pid = psql.pid();
     psql.wait(2 * LIMIT)?;
     let said: Tally = [
@@ -217,7 +260,7 @@ fn drivers_are_exact_on_both_ends() -> Result<()> {
         return Ok(());
     }
     let server = Postgres::start()?;
-    let agent = start_agent(&server)?;
+    let agent = start_agent()?;
     let mut said = Vec::new();
     for host in ["127.0.0.1", server.folder()] {
         let jobs = [
@@ -276,7 +319,7 @@ fn connections_older_than_vigie() -> Result<()> {
     for client in &mut clients {
         client.wait()?;
     }
-    let agent = start_agent(&server)?;
+    let agent = start_agent()?;
     let mut said = Vec::new();
     for mut client in clients {
         client.0.tell("go")?;

@@ -1,17 +1,15 @@
 //! Redis: what the server counted of its commands is what vigie says of both ends.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use tempfile::TempDir;
-use vigie_tests::agent::{Agent, Options};
-use vigie_tests::http;
+use vigie_tests::agent::Agent;
 use vigie_tests::needs::{self, Need, missing};
-use vigie_tests::process::{LIMIT, Process, run, until};
+use vigie_tests::process::{LIMIT, Process, service};
+use vigie_tests::redis::Redis;
 use vigie_tests::span::{Kind, Span};
 use vigie_tests::tally::Tally;
 use vigie_tests::workload::{grpc as python, script};
@@ -24,79 +22,8 @@ const NEEDS: [Need; 5] = [
     Need::Program("redis-benchmark"),
 ];
 
-/// A server without a file of its data, on a port and on a unix socket.
-struct Server {
-    process: Process,
-    address: SocketAddr,
-    folder: TempDir,
-}
-
-impl Server {
-    fn start() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let address = http::free_address()?;
-        let mut command = Command::new(needs::find("redis-server").context("no redis-server")?);
-        command
-            .args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--save", ""])
-            .args(["--proto-max-bulk-len", "64mb", "--unixsocket"])
-            .arg(folder.path().join("redis.sock"))
-            .arg("--dir")
-            .arg(folder.path())
-            .env("OTEL_SERVICE_NAME", "store");
-        let mut process = Process::start(&mut command)?;
-        until("redis-server accepts", LIMIT, || {
-            ensure!(process.is_running()?, "redis-server ended{}", process.said());
-            Ok(http::accepts(address))
-        })?;
-        Ok(Self { process, address, folder })
-    }
-
-    fn port(&self) -> String {
-        self.address.port().to_string()
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("redis.sock")
-    }
-
-    fn ask(&self, words: &[&str]) -> Result<Vec<String>> {
-        let cli = needs::find("redis-cli").context("no redis-cli")?;
-        Ok(run(Command::new(cli).args(["-p", &self.port()]).args(words))?.output)
-    }
-
-    /// From now on it counts anew.
-    fn reset(&self) -> Result<()> {
-        self.ask(&["config", "resetstat"]).map(drop)
-    }
-
-    /// The commands that it ran since [`Self::reset`], as vigie names them.
-    fn counted(&self) -> Result<Tally> {
-        let mut counted = Tally::default();
-        for line in self.ask(&["info", "commandstats"])? {
-            let Some((name, figures)) =
-                line.strip_prefix("cmdstat_").and_then(|rest| rest.split_once(":calls="))
-            else {
-                continue;
-            };
-            let calls = figures.split(',').next().unwrap_or_default();
-            let name = name.to_uppercase().replace('|', " ");
-            // That of the reset is written down after it.
-            if name != "CONFIG RESETSTAT" {
-                counted.add(name, calls.parse()?);
-            }
-        }
-        Ok(counted)
-    }
-}
-
 fn is_redis(span: &Span) -> bool {
     span.protocol == "redis"
-}
-
-/// The rings are large, as a debug build on a busy machine is slow.
-fn start_agent() -> Result<Agent> {
-    let config = Some("capture: {ring_bytes: 32MiB}\n".to_owned());
-    Agent::start(&Options { config, ..Options::default() })
 }
 
 /// Of redis-cli, which asks the server for what it counted.
@@ -135,20 +62,39 @@ fn check_secrets(spans: &[Span]) -> Result<()> {
     Ok(())
 }
 
+/// The median time of each test in nanoseconds, as redis-benchmark says:
+/// `SET: 90909.09 requests per second, p50=0.327 msec`.
+fn medians(output: &[String]) -> Vec<(String, f64)> {
+    let median = |line: &String| {
+        // What it said before on the same line is overwritten.
+        let (name, rest) = line.rsplit('\r').next()?.split_once(": ")?;
+        let (_, rest) = rest.split_once("p50=")?;
+        let milliseconds: f64 = rest.split(' ').next()?.parse().ok()?;
+        Some((name.trim_end_matches("_INLINE").to_owned(), milliseconds * 1e6))
+    };
+    output.iter().filter_map(median).collect()
+}
+
+/// The median duration in nanoseconds.
+fn median<'a>(spans: impl Iterator<Item = &'a Span>) -> f64 {
+    let mut durations: Vec<u64> = spans.map(|span| span.duration_ns).collect();
+    durations.sort_unstable();
+    durations.get(durations.len() / 2).map_or(0.0, |duration| *duration as f64)
+}
+
 #[test]
 fn redis_benchmark_one_by_one_and_sixteen_at_a_time() -> Result<()> {
     if missing("redis: benchmark", &NEEDS)? {
         return Ok(());
     }
-    let server = Server::start()?;
+    let server = Redis::start()?;
     for in_flight in ["1", "16"] {
-        let agent = start_agent()?;
+        let agent = Agent::start(&server.options())?;
         let mut command = Command::new(needs::find("redis-benchmark").context("none")?);
-        command.args(["-p", &server.port(), "-n", "10000", "-c", "10", "-P", in_flight]).args([
-            "-t",
-            "ping_inline,set,get",
-            "-q",
-        ]);
+        command
+            .args(["-p", &server.port(), "-n", "10000", "-c", "10", "-P", in_flight])
+            .args(["-t", "ping_inline,set,get", "-q"])
+            .env("OTEL_SERVICE_NAME", service("client"));
         let client = Process::start(&mut command)?;
         let pid = client.pid();
         let ended = client.wait(2 * LIMIT)?;
@@ -158,9 +104,9 @@ fn redis_benchmark_one_by_one_and_sixteen_at_a_time() -> Result<()> {
                 .into_iter()
                 .collect();
         agent.settle(2 * expected.total(), is_redis);
-        let spans = agent.stop()?.spans;
+        let spans = agent.finish()?.spans;
         for (who, kind, pid) in
-            [("client", Kind::Client, pid), ("server", Kind::Server, server.process.pid())]
+            [("client", Kind::Client, pid), ("server", Kind::Server, server.pid())]
         {
             let who = format!("the {who}, {in_flight} at a time");
             expected.compare(&who, &tally(&spans, kind, pid))?;
@@ -171,6 +117,17 @@ fn redis_benchmark_one_by_one_and_sixteen_at_a_time() -> Result<()> {
                 ensure!(span.duration_ns < 10_000_000_000, "{who}: {span:?}");
             }
         }
+        // It measures from before it writes to before it reads.
+        let medians = medians(&ended.output);
+        ensure!(medians.len() == 3, "redis-benchmark says {:?}", ended.output);
+        for (name, by_itself) in medians {
+            let of = |kind| spans.iter().filter(move |span| span.kind == kind && is_redis(span));
+            let client = median(of(Kind::Client).filter(|span| span.name == name));
+            let server = median(of(Kind::Server).filter(|span| span.name == name));
+            let told = format!("{name}, {in_flight} at a time: {by_itself}, {client}, {server}");
+            ensure!((client - by_itself).abs() < 200_000.0 + by_itself / 4.0, "{told} ns");
+            ensure!(server <= client, "{told} ns");
+        }
     }
     Ok(())
 }
@@ -180,9 +137,9 @@ fn redis_py_over_both_versions_of_the_protocol() -> Result<()> {
     if missing("redis: redis-py", &[&NEEDS[..], &[Need::Wheel("redis")]].concat())? {
         return Ok(());
     }
-    let server = Server::start()?;
+    let server = Redis::start()?;
     for protocol in ["2", "3"] {
-        let agent = start_agent()?;
+        let agent = Agent::start(&server.options())?;
         server.reset()?;
         let mut command = python("redis_client.py")?;
         command.args([&server.port(), "--protocol", protocol, "--large"]);
@@ -197,10 +154,10 @@ fn redis_py_over_both_versions_of_the_protocol() -> Result<()> {
         // A command that it does not have the server does not count.
         expected.add("redis", 20);
         agent.settle(2 * expected.total() + 2, is_redis);
-        let spans = agent.stop()?.spans;
+        let spans = agent.finish()?.spans;
         check_secrets(&spans)?;
         failed.add("", 0);
-        for (kind, pid) in [(Kind::Client, pid), (Kind::Server, server.process.pid())] {
+        for (kind, pid) in [(Kind::Client, pid), (Kind::Server, server.pid())] {
             let who = format!("{kind:?}, RESP{protocol}");
             expected.compare(&who, &tally(&spans, kind, pid))?;
             let mut seen = errors(&spans, kind, pid);
@@ -239,18 +196,17 @@ fn ioredis_over_tcp_and_a_unix_socket() -> Result<()> {
     if missing("redis: ioredis", &[&NEEDS[..], &more].concat())? {
         return Ok(());
     }
-    let server = Server::start()?;
+    let server = Redis::start()?;
     let path = server.path().display().to_string();
     // Over a unix socket Node writes all that waits in one call, of which 48 pieces are followed.
     for (target, at_a_time) in [(server.port(), "500"), (path.clone(), "20")] {
-        let agent = start_agent()?;
-        // With the first unix connection of interest the agent attaches what it needs for more of them.
-        server.ask(&["-s", &path, "info"])?;
+        let agent = Agent::start(&server.options())?;
         server.reset()?;
         let mut command = Command::new(needs::find("node").context("no node")?);
         command
             .arg(script("redis_client.js"))
             .args([&target, at_a_time])
+            .env("OTEL_SERVICE_NAME", service("client"))
             .env("NODE_PATH", needs::node_packages());
         let client = Process::start(&mut command)?;
         let pid = client.pid();
@@ -258,9 +214,9 @@ fn ioredis_over_tcp_and_a_unix_socket() -> Result<()> {
         ensure!(ended.status.success(), "ioredis: {:?}", ended.errors);
         let expected = server.counted()?;
         agent.settle(2 * expected.total() + 2, is_redis);
-        let spans = agent.stop()?.spans;
+        let spans = agent.finish()?.spans;
         check_secrets(&spans)?;
-        for (kind, pid) in [(Kind::Client, pid), (Kind::Server, server.process.pid())] {
+        for (kind, pid) in [(Kind::Client, pid), (Kind::Server, server.pid())] {
             let who = format!("{kind:?} at {target}");
             expected.compare(&who, &tally(&spans, kind, pid))?;
         }
@@ -274,7 +230,7 @@ fn connections_older_than_vigie() -> Result<()> {
     if missing("redis: older", &[&NEEDS[..], &[Need::Wheel("redis")]].concat())? {
         return Ok(());
     }
-    let server = Server::start()?;
+    let server = Redis::start()?;
     for protocol in ["2", "3"] {
         let mut command = python("redis_client.py")?;
         command.args([&server.port(), "--protocol", protocol, "--wait"]);
@@ -283,7 +239,7 @@ fn connections_older_than_vigie() -> Result<()> {
         client.wait_output("word that it waits", |lines| {
             lines.iter().any(|line| line.contains("\"waiting\"")).then_some(())
         })?;
-        let agent = start_agent()?;
+        let agent = Agent::start(&server.options())?;
         server.reset()?;
         client.tell("go")?;
         let ended = client.wait(2 * LIMIT)?;
@@ -291,8 +247,8 @@ fn connections_older_than_vigie() -> Result<()> {
         let mut expected = server.counted()?;
         expected.add("redis", 20);
         agent.settle(2 * expected.total() + 2, is_redis);
-        let spans = agent.stop()?.spans;
-        for (kind, pid) in [(Kind::Client, pid), (Kind::Server, server.process.pid())] {
+        let spans = agent.finish()?.spans;
+        for (kind, pid) in [(Kind::Client, pid), (Kind::Server, server.pid())] {
             let who = format!("{kind:?}, RESP{protocol}");
             expected.compare(&who, &tally(&spans, kind, pid))?;
         }
@@ -306,9 +262,9 @@ fn inline_commands_and_answers_that_are_switched_off() -> Result<()> {
     if missing("redis: inline", &NEEDS)? {
         return Ok(());
     }
-    let server = Server::start()?;
-    let agent = start_agent()?;
-    let mut stream = TcpStream::connect(server.address)?;
+    let server = Redis::start()?;
+    let agent = Agent::start(&server.options())?;
+    let mut stream = TcpStream::connect(server.address())?;
     stream.set_read_timeout(Some(LIMIT))?;
     let mut talk = |ask: &str, answers: usize| -> Result<()> {
         stream.write_all(ask.as_bytes())?;
@@ -346,12 +302,12 @@ fn inline_commands_and_answers_that_are_switched_off() -> Result<()> {
     .into_iter()
     .collect();
     agent.settle(2 * (expected.total() + 1), is_redis);
-    let spans = agent.stop()?.spans;
+    let spans = agent.finish()?.spans;
     check_secrets(&spans)?;
     expected.compare("the client", &tally(&spans, Kind::Client, std::process::id()))?;
     let mut expected = expected;
     expected.add("SET", 1);
-    expected.compare("the server", &tally(&spans, Kind::Server, server.process.pid()))?;
+    expected.compare("the server", &tally(&spans, Kind::Server, server.pid()))?;
     let untrusted = spans.iter().filter(|span| span.flags == ["duration_untrusted"]);
     ensure!(untrusted.filter(|span| span.kind == Kind::Client && is_redis(span)).count() == 5);
     Ok(())

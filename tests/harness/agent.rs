@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -11,9 +12,10 @@ use tempfile::TempDir;
 
 use crate::http;
 use crate::needs;
-use crate::process::{Ended, LIMIT, Process};
+use crate::process::{Ended, LIMIT, Process, service};
 use crate::prometheus::Samples;
 use crate::span::Span;
+use crate::tally::Tally;
 
 /// Stopping flushes for at most 10 s.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
@@ -32,6 +34,27 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
     /// The configuration has a budget of CPU time: it is not to be that of all tests.
     pub own_budget: bool,
+    /// Print no spans: the figures are enough.
+    pub without_spans: bool,
+}
+
+impl Options {
+    /// Of an agent that watches this program of tests, what it starts under a name of [`service`], and
+    /// nothing else: other programs may keep the machine busy. The rings are large, as a debug build is
+    /// slow. `more` is what else the configuration says.
+    pub fn ours(more: &str) -> Self {
+        Self::ours_and("", more)
+    }
+
+    /// As [`Self::ours`], and what `rule` matches: some programs write their title over their environment.
+    pub fn ours_and(rule: &str, more: &str) -> Self {
+        let (named, own) = (service("*"), std::process::id());
+        let config = format!(
+            "capture: {{ring_bytes: 32MiB}}\n\
+             watch: {{include: [{{service: \"{named}\"}}, {{pid: {own}}}, {rule}]}}\n{more}"
+        );
+        Self { config: Some(config), ..Self::default() }
+    }
 }
 
 /// A running agent.
@@ -48,6 +71,10 @@ pub struct Stopped {
     pub spans: Vec<Span>,
     /// Standard error.
     pub errors: Vec<String>,
+    /// Standard output, as it came.
+    pub output: Vec<String>,
+    /// The folder of its state and configuration, as it left it.
+    pub folder: TempDir,
 }
 
 /// Its budget of CPU time.
@@ -89,7 +116,8 @@ impl Agent {
         let address = http::free_address()?;
         let mut command = command()?;
         command
-            .args(["run", "--print", "spans", "--prometheus", &address.to_string(), "--state"])
+            .args(["run", "--print", if options.without_spans { "none" } else { "spans" }])
+            .args(["--prometheus", &address.to_string(), "--state"])
             .arg(folder.path().join("state"))
             .args(&options.arguments)
             .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -162,11 +190,43 @@ impl Agent {
         self.process.user_signal()
     }
 
+    /// Waits until the metrics have these calls of a side (`client`, `server`) and, where one is named, of
+    /// this service, and compares. Only names that are `expected` count. Nothing is lost meanwhile, and no
+    /// duration in doubt.
+    pub fn has_database_calls(
+        &self,
+        side: &str,
+        service: Option<&str>,
+        expected: &Tally,
+    ) -> Result<()> {
+        let seen = |samples: &Samples| samples.database_calls(side, service, expected);
+        let end = Instant::now() + LIMIT;
+        while seen(&self.metrics()?).total() < expected.total() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(100));
+        }
+        // More than there should be comes right behind.
+        thread::sleep(Duration::from_millis(300));
+        let samples = self.metrics()?;
+        let reasons = || format!("with losses {:?}", samples.reasons());
+        let who = format!("the {side} {}", service.unwrap_or_default());
+        expected.compare(&who, &seen(&samples)).with_context(reasons)?;
+        let untrusted = samples.sum("vigie_durations_untrusted_total", &[]);
+        let completeness = samples.sum("vigie_completeness_ratio", &[]);
+        ensure!(untrusted < 1.0, "{untrusted} durations in doubt, {}", reasons());
+        ensure!(completeness >= 1.0, "completeness {completeness}, {}", reasons());
+        Ok(())
+    }
+
     /// What the metrics endpoint says now.
     pub fn metrics(&self) -> Result<Samples> {
         let (status, body) = http::get(self.address, "/metrics").context("GET /metrics")?;
         ensure!(status == 200, "/metrics answered {status}");
         Samples::parse(&body)
+    }
+
+    /// What it answers at a path of that address.
+    pub fn page(&self, path: &str) -> Result<String> {
+        Ok(http::get(self.address, path).with_context(|| format!("GET {path}"))?.1)
     }
 
     /// Spans printed so far.
@@ -187,15 +247,27 @@ impl Agent {
         });
     }
 
+    /// As [`Self::stop`]; what was lost is told where the test fails. It asks by HTTP, which is seen where
+    /// the agent watches this program.
+    #[expect(clippy::print_stdout, reason = "shown by the runner where the test fails")]
+    pub fn finish(self) -> Result<Stopped> {
+        let lost = self.metrics().map(|samples| samples.reasons()).unwrap_or_default();
+        if !lost.is_empty() {
+            println!("vigie's own counters: {lost:?}");
+        }
+        self.stop()
+    }
+
     /// SIGTERM; it must flush and exit with 0.
     pub fn stop(self) -> Result<Stopped> {
-        let Ended { status, output, errors } = self.process.terminate(STOP_LIMIT)?;
+        let Self { process, folder, .. } = self;
+        let Ended { status, output, errors } = process.terminate(STOP_LIMIT)?;
         ensure!(
             status.code() == Some(0),
             "vigie ended with {status} after SIGTERM:\n{}",
             errors.join("\n")
         );
-        Ok(Stopped { spans: parse(&output)?, errors })
+        Ok(Stopped { spans: parse(&output)?, errors, output, folder })
     }
 }
 

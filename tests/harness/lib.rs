@@ -10,7 +10,9 @@
 
 pub mod agent;
 pub mod compare;
+pub mod fixture;
 pub mod http;
+pub mod lookup;
 pub mod mariadb;
 pub mod needs;
 pub mod nginx;
@@ -18,8 +20,11 @@ pub mod otlp;
 pub mod postgres;
 pub mod process;
 pub mod prometheus;
+pub mod redis;
 pub mod resolver;
 pub mod rows;
+pub mod secrets;
+pub mod servers;
 pub mod site;
 pub mod span;
 pub mod tally;

@@ -11,10 +11,10 @@ use tempfile::TempDir;
 
 use crate::http::free_address;
 use crate::needs;
-use crate::process::{LIMIT, Process, run};
+use crate::process::{LIMIT, Process, run, service};
 use crate::span::Span;
 use crate::tally::Tally;
-use crate::workload::script;
+use crate::workload::{grpc as python, script};
 
 /// Whom the tests' clients are to the server.
 pub const USER: &str = "app";
@@ -64,7 +64,7 @@ impl MariaDb {
                 .arg(format!("--port={port}"))
                 .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--local-infile=1"])
                 .args(["--innodb-flush-log-at-trx-commit=0", "--max-allowed-packet=64M"])
-                .env("OTEL_SERVICE_NAME", "database"),
+                .env("OTEL_SERVICE_NAME", service("database")),
         )?;
         let is_ready = |lines: &[String]| {
             lines.iter().any(|line| line.contains("ready for connections")).then_some(())
@@ -109,19 +109,24 @@ impl MariaDb {
             .args(["--no-defaults", "--host=127.0.0.1", "--user", USER])
             .arg(format!("--password={PASSWORD}"))
             .arg(format!("--port={}", self.port))
-            .env("OTEL_SERVICE_NAME", "client");
+            .env("OTEL_SERVICE_NAME", service("client"));
         Ok(command)
+    }
+
+    /// What it counted itself since it started: `Com_select` and the like.
+    pub fn counted(&self, name: &str) -> Result<usize> {
+        let ask = format!("SHOW GLOBAL STATUS LIKE '{name}'");
+        let mut client = self.client("mariadb")?;
+        let said = run(client.args(["--skip-column-names", "--batch", "--execute", &ask]))?.output;
+        let line = said.first().with_context(|| format!("no {name}"))?;
+        let (_, value) = line.split_once('\t').with_context(|| format!("{name}: {line}"))?;
+        Ok(value.trim().parse()?)
     }
 
     /// Python: `driver` and its jobs, see `tests/workloads/mysql_client.py`.
     pub fn python(driver: &str, target: &str, jobs: &[&str]) -> Result<Command> {
-        let mut command = Command::new(needs::grpcio().context("no Python environment")?);
-        command
-            .arg(script("mysql_client.py"))
-            .args([driver, target, USER, PASSWORD])
-            .args(jobs)
-            .env("OTEL_SERVICE_NAME", "client")
-            .env("PYTHONDONTWRITEBYTECODE", "1");
+        let mut command = python("mysql_client.py")?;
+        command.args([driver, target, USER, PASSWORD]).args(jobs);
         Ok(command)
     }
 
@@ -132,7 +137,7 @@ impl MariaDb {
             .arg(script(name))
             .args([target, USER, PASSWORD])
             .args(numbers)
-            .env("OTEL_SERVICE_NAME", "client")
+            .env("OTEL_SERVICE_NAME", service("client"))
             .env("NODE_PATH", needs::node_packages());
         command
     }

@@ -29,6 +29,8 @@ pub struct Received {
     pub spans: Vec<(Resource, Span)>,
     /// Metrics with their resource, as exported: cumulative ones come again and again.
     pub metrics: Vec<(Resource, Metric)>,
+    /// The requests as they came, one after the other, unpacked.
+    pub raw: Vec<u8>,
     /// Requests that did not decode, and why.
     pub problems: Vec<String>,
 }
@@ -58,6 +60,11 @@ impl Sink {
             }
         });
         Ok(Self { address, received })
+    }
+
+    /// Where it takes HTTP, for an exporter that is to send to it without another program between.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Looks at what has come so far.
@@ -107,6 +114,7 @@ fn serve(stream: &TcpStream, received: &Mutex<Received>) -> Result<()> {
 }
 
 fn take(path: &str, body: &[u8], received: &mut Received) -> Result<()> {
+    received.raw.extend_from_slice(body);
     match path {
         "/v1/traces" => {
             for group in ExportTraceServiceRequest::decode(body)?.resource_spans {

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::http::free_address;
 use crate::needs;
-use crate::process::{LIMIT, Process, run, until};
+use crate::process::{LIMIT, Process, run, service, until};
 use crate::span::{Kind, Span};
 
 /// Tables that the tests' clients know.
@@ -58,9 +58,10 @@ impl Postgres {
                 .arg(&data)
                 .args(["-p", &port.to_string()])
                 .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
-                .args(["-c", "autovacuum=off", "-c"])
+                .args(["-c", "autovacuum=off", "-c", "shared_preload_libraries=pg_stat_statements"])
+                .arg("-c")
                 .arg(format!("unix_socket_directories={}", folder.path().display()))
-                .env("OTEL_SERVICE_NAME", "database"),
+                .env("OTEL_SERVICE_NAME", service("database")),
         )?;
         let server = Self { process: Some(process), folder, port };
         until("PostgreSQL answers", LIMIT, || {
@@ -69,11 +70,6 @@ impl Postgres {
         run(server.psql("postgres").args(["-c", "CREATE DATABASE shop"]))?;
         run(server.psql("shop").args(["-c", SCHEMA]))?;
         Ok(server)
-    }
-
-    /// The process that makes one for each connection.
-    pub fn pid(&self) -> u32 {
-        self.process.as_ref().map_or(0, Process::pid)
     }
 
     /// Its TCP port.
@@ -97,6 +93,7 @@ impl Postgres {
     pub fn client(&self, program: &str, host: &str, database: &str) -> Command {
         let mut command = Command::new(program);
         command
+            .env("OTEL_SERVICE_NAME", service("client"))
             .env("PGHOST", host)
             .env("PGPORT", self.port.to_string())
             .env("PGUSER", "postgres")

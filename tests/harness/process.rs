@@ -13,6 +13,11 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 /// How long anything may take that should take moments.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
+/// A name of a service that no other program of tests has at the same time.
+pub fn service(name: &str) -> String {
+    format!("{name}-of-{}", std::process::id())
+}
+
 /// Lines that a child has written so far.
 #[derive(Clone, Default)]
 pub struct Lines(Arc<Shared>);

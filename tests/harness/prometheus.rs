@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::http;
 use crate::needs;
 use crate::process::{LIMIT, Process, until};
+use crate::tally::Tally;
 
 /// One sample.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +50,27 @@ impl Samples {
         self.0.iter().filter(has).map(|sample| sample.value).sum()
     }
 
+    /// Calls of databases of a side and, where one is named, of this service: operation, collection and
+    /// error, `SELECT orders -`. Those that are not `wanted` are left out.
+    pub fn database_calls(&self, side: &str, service: Option<&str>, wanted: &Tally) -> Tally {
+        let name = format!("db_{side}_operation_duration_seconds_count");
+        let mut calls = Tally::default();
+        for Sample { labels, value, .. } in self.0.iter().filter(|sample| sample.name == name) {
+            let label = |name: &str| labels.get(name).map_or("", String::as_str);
+            if service.is_some_and(|service| service != label("service_name")) {
+                continue;
+            }
+            let [operation, collection, error] =
+                ["db_operation_name", "db_collection_name", "error_type"].map(label);
+            let error = if error.is_empty() { "-" } else { error };
+            let call = [operation, collection, error].join(" ").replace("  ", " ");
+            if wanted.has(&call) {
+                calls.add(call, whole(*value));
+            }
+        }
+        calls
+    }
+
     /// vigie's own samples that are not zero and carry a reason: losses and problems.
     pub fn reasons(&self) -> Vec<String> {
         let has = |sample: &&Sample| {
@@ -60,6 +82,11 @@ impl Samples {
             |sample: &Sample| format!("{} {:?} {}", sample.name, sample.labels, sample.value);
         self.0.iter().filter(has).map(tell).collect()
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+fn whole(value: f64) -> usize {
+    value as usize
 }
 
 fn sample(line: &str) -> Option<Sample> {

@@ -30,8 +30,8 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// Starts it and waits until it answers. `named.test` is 127.0.0.1; other names of `test.` there are
-    /// not.
+    /// Starts it and waits until it answers. `named.test` and `also.test` are 127.0.0.1; there are no other names of
+    /// `test.`, and none of `lost.`.
     pub fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         // An address that no other test has.
@@ -81,8 +81,10 @@ fn config(address: Ipv4Addr, folder: &Path) -> String {
     let mut text = format!(
         "server:\n  interface: {address}\n  port: 53\n  do-daemonize: no\n  username: \"\"\n  \
          chroot: \"\"\n  directory: \"{}\"\n  pidfile: \"\"\n  use-syslog: no\n  num-threads: 1\n  \
-         access-control: 127.0.0.0/8 allow\n  local-zone: \"test.\" static\n  \
-         local-data: \"named.test. 60 IN A 127.0.0.1\"\n",
+         access-control: 127.0.0.0/8 allow\n  local-zone: \"lost.\" static\n  \
+         local-zone: \"test.\" static\n  \
+         local-data: \"named.test. 60 IN A 127.0.0.1\"\n  \
+         local-data: \"also.test. 60 IN A 127.0.0.1\"\n",
         folder.display()
     );
     let mut add = |name: &str, last: usize| {

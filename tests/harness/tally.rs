@@ -18,6 +18,11 @@ impl Tally {
         *self.0.entry(what.into()).or_default() += calls;
     }
 
+    /// Whether there are any of these.
+    pub fn has(&self, what: &str) -> bool {
+        self.0.contains_key(what)
+    }
+
     /// How many there are in all.
     pub fn total(&self) -> usize {
         self.0.values().sum()

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use serde::Deserialize;
 
 use crate::needs;
-use crate::process::{LIMIT, Process, run, until};
+use crate::process::{LIMIT, Process, run, service, until};
 
 /// One request with its response, as the program that made or answered it logged it.
 #[derive(Clone, Debug, Deserialize)]
@@ -162,10 +162,13 @@ pub fn python(name: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// A Python script of the workloads that speaks gRPC.
+/// A Python script of the workloads that needs packages of Python. It is a [`service`] `client`.
 pub fn grpc(name: &str) -> Result<Command> {
     let mut command = Command::new(needs::grpcio().context("no grpcio")?);
-    command.arg(script(name)).env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+        .arg(script(name))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("OTEL_SERVICE_NAME", service("client"));
     Ok(command)
 }
 

@@ -36,7 +36,9 @@ def named(event, outcome):
     if errors:
         outcome = str(errors[0]["code"])
     collection = {"insert": " orders", "find": " orders", "delete": " orders"}
-    COUNTS[f"{event.command_name}{collection.get(event.command_name, '')} {outcome}"] += 1
+    # What no server has as a command is not shown.
+    name = "mongodb" if event.command_name == "nonsense" else event.command_name
+    COUNTS[f"{name}{collection.get(event.command_name, '')} {outcome}"] += 1
 
 
 arguments = argparse.ArgumentParser()

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import collections
 import json
+import select
 import sys
 import threading
 import time
@@ -94,6 +95,39 @@ class Psycopg:
         called("SELECT orders", count)
         called("SELECT orders", count, "22012")
         called("SELECT orders", 2 * count, "pipeline_aborted")
+
+    def timed(self, count):
+        """A pipeline of queries that take two milliseconds each, the server asked to answer each at once.
+        Says when each was sent and answered."""
+        connection = self.connection.pgconn
+        connection.enter_pipeline_mode()
+        connection.nonblocking = 1
+        said = []
+        for _ in range(count):
+            before = time.time_ns()
+            connection.send_query_params(b"SELECT pg_sleep(0.002)", [])
+            connection.send_flush_request()
+            while connection.flush():
+                pass
+            said.append({"before": before, "sent": time.time_ns()})
+        connection.pipeline_sync()
+        while connection.flush():
+            pass
+        for one in said:
+            while connection.is_busy():
+                select.select([connection.socket], [], [])
+                connection.consume_input()
+            connection.get_result()
+            one["answered"] = time.time_ns()
+            while connection.is_busy():
+                select.select([connection.socket], [], [])
+                connection.consume_input()
+            assert connection.get_result() is None
+        connection.get_result()
+        connection.exit_pipeline_mode()
+        connection.nonblocking = 0
+        print(json.dumps(said), flush=True)
+        called("SELECT", count)
 
     def errors(self, count):
         for _ in range(count):

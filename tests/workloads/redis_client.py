@@ -84,7 +84,7 @@ def pipelines(client):
 def scripts(client):
     client.eval("return KEYS[1]", 1, "a")
     fails("EVALSHA", "NOSCRIPT", lambda: client.evalsha("0" * 40, 0))
-    fails("EVAL", "MINE", lambda: client.eval("return redis.error_reply('MINE hush')", 0))
+    fails("EVAL", "_OTHER", lambda: client.eval("return redis.error_reply('MINE hush')", 0))
 
 
 def blocking(client):

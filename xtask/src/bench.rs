@@ -13,6 +13,7 @@ mod instructions;
 mod keepalive;
 mod load;
 mod nginx;
+mod postgres;
 mod process;
 mod prometheus;
 mod ready;
@@ -92,7 +93,7 @@ struct Bench {
 
 type Benchmark = (&'static str, fn(&Bench, &'static str) -> Result<Outcome>);
 
-const BENCHMARKS: [Benchmark; 7] = [
+const BENCHMARKS: [Benchmark; 8] = [
     ("overhead/nginx-keepalive", |bench, name| {
         keepalive::measure(bench, name, Load::Wrk, Mode::Spans)
     }),
@@ -103,6 +104,7 @@ const BENCHMARKS: [Benchmark; 7] = [
         keepalive::measure(bench, name, Load::Wrk, Mode::SpansOfBothEnds)
     }),
     ("overhead/h2", |bench, name| keepalive::measure(bench, name, Load::H2load, Mode::Metrics)),
+    ("overhead/postgres", postgres::measure),
     ("overhead/redis", redis::measure),
     ("overhead/getppid", |bench, name| getppid::measure(bench, name, Caller::Unwatched)),
     ("overhead/getppid-watched", |bench, name| getppid::measure(bench, name, Caller::Watched)),

@@ -141,7 +141,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
         backend: loaded.as_ref().ok().map(|probes| probes.backend.name()),
         backends: offers(options.backend),
         probes,
-        features: features(loaded.is_ok()),
+        features: features(loaded.as_ref().ok()),
         maps: maps(loaded.as_ref().map_or(&[], |probes| &probes.memory)),
         budget: Budget {
             cpu: config.limits.cpu.part(),
@@ -204,7 +204,8 @@ fn probe(status: &Status) -> Probe {
     }
 }
 
-fn features(loaded: bool) -> Vec<Feature> {
+fn features(probes: Option<&load::Probes>) -> Vec<Feature> {
+    let loaded = probes.is_some();
     let protocol = |name| {
         if loaded {
             Feature { name, state: "ok", reason: None }
@@ -216,6 +217,7 @@ fn features(loaded: bool) -> Vec<Feature> {
         protocol("http1"),
         protocol("http2"),
         protocol("grpc"),
+        getaddrinfo(probes),
         Feature {
             name: "tls-openssl",
             state: "off",
@@ -227,6 +229,18 @@ fn features(loaded: bool) -> Vec<Feature> {
             reason: Some("off by default".to_owned()),
         },
     ]
+}
+
+fn getaddrinfo(probes: Option<&load::Probes>) -> Feature {
+    let statuses = probes.map_or(&[][..], |probes| &probes.statuses);
+    let of_it = statuses.iter().filter(|status| status.name == "getaddrinfo");
+    let found = of_it.map(probe).find(|probe| probe.state != "ok");
+    let (state, reason) = match (probes, found) {
+        (None, _) => ("off", Some("no backend".to_owned())),
+        (_, Some(found)) => (found.state, found.reason),
+        (_, None) => ("ok", None),
+    };
+    Feature { name: "getaddrinfo", state, reason }
 }
 
 fn maps(memory: &[MapMemory]) -> Maps {

@@ -38,6 +38,8 @@ pub struct Config {
     pub capture: Capture,
     /// Databases, caches and name servers, whose protocols are told by content.
     pub protocols: Protocols,
+    /// Look-ups of names.
+    pub dns: Dns,
     /// What vigie itself may cost, and the bounds of its own memory.
     pub limits: Limits,
 }
@@ -56,6 +58,7 @@ impl Default for Config {
             graph: Graph::default(),
             capture: Capture::default(),
             protocols: Protocols::default(),
+            dns: Dns::default(),
             limits: Limits::default(),
         }
     }
@@ -353,6 +356,16 @@ impl Default for Protocols {
     fn default() -> Self {
         Self { query_text: Size(0), ports: Vec::new() }
     }
+}
+
+/// Look-ups of names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dns {
+    /// Measure the time that programs spend in their C library's `getaddrinfo`
+    /// (`vigie.dns.getaddrinfo.duration`): a probe in each C library that watched processes use, which costs
+    /// each of those calls some microseconds.
+    pub getaddrinfo: bool,
 }
 
 /// A port and its protocol.

@@ -13,6 +13,7 @@ use super::binary::Binaries;
 use super::cgroup::{self, Placement};
 use super::proc::{Proc, Snapshot, text};
 use super::program::{Family, Program, base, clean};
+use super::resolver;
 use super::selection::Candidate;
 use super::{Hint, attributes};
 use crate::config::ServiceRule;
@@ -73,6 +74,7 @@ pub(super) fn of_snapshot(
         container: container.map(Into::into),
         version: asked.version.map(Into::into),
         resource: asked.resource,
+        search: if snapshot.has_own_search { None } else { resolver::search_list(proc, pid) },
     };
     Identity {
         process: Arc::new(process),
@@ -110,6 +112,7 @@ pub(super) fn of_hint(key: ProcessKey, hint: &Hint<'_>, services: &[ServiceRule]
         container: None,
         version: asked.version.map(Into::into),
         resource: asked.resource,
+        search: None,
     };
     Identity { process: Arc::new(process), arguments: hint.arguments.to_vec(), is_32_bit: false }
 }

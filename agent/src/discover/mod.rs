@@ -14,6 +14,7 @@ mod identity;
 mod interpreter;
 mod proc;
 mod program;
+mod resolver;
 mod selection;
 mod table;
 #[cfg(test)]

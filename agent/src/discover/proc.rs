@@ -43,6 +43,9 @@ pub(super) struct Snapshot {
     pub(super) service_name: Option<String>,
     /// `OTEL_RESOURCE_ATTRIBUTES`.
     pub(super) resource_attributes: Option<String>,
+    /// Whether its environment has a search list for the resolver library (`LOCALDOMAIN`), or may not be
+    /// read.
+    pub(super) has_own_search: bool,
 }
 
 impl Proc {
@@ -89,6 +92,7 @@ impl Proc {
             hides_environment,
             service_name: variable("OTEL_SERVICE_NAME"),
             resource_attributes: variable("OTEL_RESOURCE_ATTRIBUTES"),
+            has_own_search: hides_environment || variable("LOCALDOMAIN").is_some(),
             ..Snapshot::default()
         };
         // Read last: a process whose start is right now was there during all the reads before.

@@ -318,6 +318,19 @@ pub struct Exit {
     pub time_ns: MonoNs,
 }
 
+/// A call of the C library's `getaddrinfo` returned.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// Process.
+    pub process: ProcessKey,
+    /// When it was called; 0 when that is not known.
+    pub enter_ns: MonoNs,
+    /// When it returned.
+    pub exit_ns: MonoNs,
+    /// What it returned: 0, or one of `EAI_*`.
+    pub code: i32,
+}
+
 /// What a process was told by who started it, as far as it says who the process is. Nothing else of
 /// its environment is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -354,6 +367,9 @@ pub struct Identity {
     /// Container id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
+    /// What its resolver library appends to names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Vec<Box<str>>>,
 }
 
 /// Everything that the later stages hear of.
@@ -376,6 +392,8 @@ pub enum Event<'a> {
     Fork(Fork),
     /// A process ended.
     Exit(Exit),
+    /// A program asked its C library for addresses.
+    Resolved(Resolved),
     /// What a process was told.
     Environment(Environment),
     /// Who a process is.

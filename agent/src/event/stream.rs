@@ -153,6 +153,7 @@ impl Event<'_> {
             Self::Exec(exec) => Event::Exec(exec),
             Self::Fork(fork) => Event::Fork(fork),
             Self::Exit(exit) => Event::Exit(exit),
+            Self::Resolved(resolved) => Event::Resolved(resolved),
             Self::Environment(environment) => Event::Environment(environment),
             Self::Identity(identity) => Event::Identity(identity),
         }

@@ -149,6 +149,7 @@ impl Flows {
             | Event::Exec(_)
             | Event::Fork(_)
             | Event::Exit(_)
+            | Event::Resolved(_)
             | Event::Environment(_)
             | Event::Identity(_) => {}
         }

@@ -9,8 +9,10 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::event::stream::Reader;
+use crate::protocol::dns::lookups::Lookups;
 use crate::protocol::{Call, Role};
 use crate::span::http::HttpVersion;
+use crate::span::{database, messaging};
 
 /// What came out, as text, and the advice.
 #[derive(Debug, Default)]
@@ -19,11 +21,12 @@ pub(super) struct Seen {
     pub(super) advice: Vec<(ConnectionId, Advice)>,
 }
 
-impl Sink for Seen {
-    fn exchange(&mut self, exchange: Exchange, connection: &Connection) {
+impl Seen {
+    /// What an exchange was and when: without the connection's number and without an end of line.
+    fn tell(&mut self, exchange: &Exchange) {
         let role = if exchange.role == Role::Server { "server" } else { "client" };
         let text = &mut self.text;
-        write!(text, "{} {role}", connection.id.0).unwrap();
+        text.push_str(role);
         let error = match &exchange.call {
             Call::Http(call) => {
                 if call.version == HttpVersion::Http2 {
@@ -34,13 +37,37 @@ impl Sink for Seen {
                     Some(status) => write!(text, " {status}").unwrap(),
                     None => text.push_str(" -"),
                 }
-                call.error
+                call.error.map(|error| error.name().to_owned())
             }
-            Call::Database(_) | Call::Messaging(_) | Call::Dns(_) => panic!("none is sent here"),
+            Call::Database(call) => {
+                let (operation, collection) =
+                    (&call.statement.operation, &call.statement.collection);
+                let endpoint = database::endpoint(call.system, operation, collection);
+                write!(text, " {} {endpoint}", call.system.name()).unwrap();
+                if let Some(rows) = call.rows {
+                    write!(text, " rows {rows}").unwrap();
+                }
+                if !call.answered {
+                    text.push_str(" unanswered");
+                }
+                call.error_type().map(str::to_owned)
+            }
+            Call::Messaging(call) => {
+                let endpoint = messaging::endpoint(call.operation, call.destination.as_deref());
+                write!(text, " kafka {endpoint}").unwrap();
+                call.error_type().map(str::to_owned)
+            }
+            Call::Dns(call) => {
+                write!(text, " dns {} {}", call.kind, call.name).unwrap();
+                if let Some(answers) = call.answers {
+                    write!(text, " answers {answers}").unwrap();
+                }
+                call.error_type().map(str::to_owned)
+            }
             Call::Grpc(call) => {
                 let status = call.status.map_or("-", |status| status.name());
                 write!(text, " grpc {} {status}", call.method).unwrap();
-                call.error
+                call.error.map(|error| error.name().to_owned())
             }
         };
         write!(text, " {}+{}", exchange.start_ns, exchange.end_ns - exchange.start_ns).unwrap();
@@ -49,8 +76,16 @@ impl Sink for Seen {
         }
         exchange.flags.names().for_each(|name| write!(text, " {name}").unwrap());
         if let Some(error) = error {
-            write!(text, " {}", error.name()).unwrap();
+            write!(text, " {error}").unwrap();
         }
+    }
+}
+
+impl Sink for Seen {
+    fn exchange(&mut self, exchange: Exchange, connection: &Connection) {
+        write!(self.text, "{} ", connection.id.0).unwrap();
+        self.tell(&exchange);
+        let text = &mut self.text;
         if connection.open.is_none() {
             text.push_str(" (no open)");
         }
@@ -81,10 +116,28 @@ fn check(name: &str) {
         std::fs::read_to_string(fixtures().join(format!("{name}.expected"))).unwrap_or_default();
     let mut flows = Flows::new(Limits::default());
     let mut seen = Seen::default();
+    let mut lookups = Lookups::new(64);
     for event in Reader::new(file.as_slice()) {
-        flows.event(&event.unwrap(), &mut seen);
+        let event = event.unwrap();
+        if let Event::Datagram(datagram) = &event {
+            lookups.datagram(datagram);
+        }
+        flows.event(&event, &mut seen);
     }
-    flows.expire(2 * Limits::default().idle_ns, &mut seen);
+    let much_later = 2 * Limits::default().idle_ns;
+    flows.expire(much_later, &mut seen);
+    lookups.finish(much_later);
+    for _ in 0..2 {
+        for found in lookups.settle().found {
+            seen.text.push_str("udp ");
+            seen.tell(&found.exchange);
+            seen.text.push('\n');
+        }
+    }
+    if std::env::var_os("VIGIE_BLESS").is_some() {
+        std::fs::write(fixtures().join(format!("{name}.expected")), &seen.text).unwrap();
+        return;
+    }
     assert_eq!(seen.text, expected, "{name}");
     assert_eq!((flows.len(), flows.parser_bytes), (0, 0), "{name}");
 }
@@ -142,6 +195,41 @@ fn http2() {
 #[test]
 fn grpc() {
     check("grpc");
+}
+
+#[test]
+fn postgres() {
+    check("postgres");
+}
+
+#[test]
+fn mysql() {
+    check("mysql");
+}
+
+#[test]
+fn redis() {
+    check("redis");
+}
+
+#[test]
+fn memcached() {
+    check("memcached");
+}
+
+#[test]
+fn mongodb() {
+    check("mongodb");
+}
+
+#[test]
+fn kafka() {
+    check("kafka");
+}
+
+#[test]
+fn dns() {
+    check("dns");
 }
 
 #[test]

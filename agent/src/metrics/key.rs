@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
+use super::getaddrinfo;
 use super::snapshot::{
     DatabaseLabels, DnsLabels, HttpLabels, Labels, MessagingLabels, Metric, RpcLabels,
 };
@@ -28,6 +29,7 @@ pub(super) enum Key<T> {
     Database(DatabaseKey<T>),
     Messaging(MessagingKey<T>),
     Dns { kind: SpanKind, error: Option<&'static str> },
+    Getaddrinfo { error: Option<&'static str> },
     Overflow { kind: SpanKind, protocol: &'static str },
 }
 
@@ -163,6 +165,9 @@ impl<'a> Key<&'a str> {
                 Self::Overflow { kind: key.kind, protocol: MessagingCall::PROTOCOL }
             }
             Self::Dns { kind, .. } => Self::Overflow { kind: *kind, protocol: DnsCall::PROTOCOL },
+            Self::Getaddrinfo { .. } => {
+                Self::Overflow { kind: SpanKind::Client, protocol: getaddrinfo::PROTOCOL }
+            }
             Self::Overflow { kind, protocol } => Self::Overflow { kind: *kind, protocol },
         }
     }
@@ -175,6 +180,7 @@ impl<'a> Key<&'a str> {
             Self::Database(key) => Metric::of(key.kind, key.system.name()),
             Self::Messaging(key) => Metric::of(key.kind, MessagingCall::PROTOCOL),
             Self::Dns { kind, .. } => Metric::of(*kind, DnsCall::PROTOCOL),
+            Self::Getaddrinfo { .. } => Metric::of(SpanKind::Client, getaddrinfo::PROTOCOL),
             Self::Overflow { kind, protocol } => Metric::of(*kind, protocol),
         }
     }
@@ -217,6 +223,7 @@ impl<'a> Key<&'a str> {
                 port: key.port,
             }),
             Self::Dns { kind, error } => Key::Dns { kind: *kind, error: *error },
+            Self::Getaddrinfo { error } => Key::Getaddrinfo { error: *error },
             Self::Overflow { kind, protocol } => Key::Overflow { kind: *kind, protocol },
         }
     }
@@ -316,6 +323,7 @@ impl Key<Arc<str>> {
                 port: key.port,
             }),
             Self::Dns { kind, error } => Key::Dns { kind: *kind, error: *error },
+            Self::Getaddrinfo { error } => Key::Getaddrinfo { error: *error },
             Self::Overflow { kind, protocol } => Key::Overflow { kind: *kind, protocol },
         }
     }
@@ -360,6 +368,7 @@ impl Key<Arc<str>> {
                 server_port: key.port,
             }),
             Self::Dns { kind, error } => Labels::Dns(DnsLabels { kind: *kind, error: *error }),
+            Self::Getaddrinfo { error } => Labels::Getaddrinfo { error: *error },
             Self::Overflow { kind, protocol } => Labels::Overflow { kind: *kind, protocol },
         }
     }

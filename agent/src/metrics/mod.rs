@@ -8,10 +8,12 @@
 
 pub mod durations;
 pub mod exponential;
+mod getaddrinfo;
 mod key;
 pub mod limits;
 mod names;
 pub mod own;
+mod searches;
 mod series;
 mod since;
 pub mod snapshot;

@@ -10,7 +10,7 @@ use hashbrown::{Equivalent, HashMap};
 use super::durations::{Bounds, Durations};
 use super::snapshot::LookupPoint;
 use crate::protocol::Call;
-use crate::span::dns::DnsCall;
+use crate::span::dns::{DnsCall, Search};
 use crate::span::{Span, SpanKind, Status};
 
 /// Names that are told apart. Look-ups of further ones are summed in one entry.
@@ -50,6 +50,8 @@ struct State {
     last_seen: u64,
     count: u64,
     errors: u64,
+    queries: u64,
+    search_attempts: u64,
     durations: Durations,
 }
 
@@ -62,8 +64,15 @@ impl Names {
         }
         let DnsCall { name, kind, .. } = &**call;
         let stub = call.asks_stub(span);
+        if let Some(Search { before, attempts: 2, .. }) = call.search.as_deref() {
+            // Now it is known what the first one was.
+            let known = self.known.get_mut(&Borrowed { name: before, kind, stub });
+            if let Some(first) = known.or(self.other.as_mut()) {
+                first.search_attempts += 1;
+            }
+        }
         if let Some(state) = self.known.get_mut(&Borrowed { name, kind, stub }) {
-            state.record(span, bounds);
+            state.record(span, call, bounds);
             return;
         }
         let state = if self.known.len() < MAX_NAMES {
@@ -73,7 +82,7 @@ impl Names {
             self.overflowed += 1;
             self.other.get_or_insert_with(|| State::new(start_unix_nano))
         };
-        state.record(span, bounds);
+        state.record(span, call, bounds);
     }
 
     /// Forgets what was not seen since `oldest`, in nanoseconds of Unix time.
@@ -110,14 +119,24 @@ impl Names {
 impl State {
     fn new(start_unix_nano: u64) -> Self {
         let durations = Durations::default();
-        Self { start_unix_nano, last_seen: start_unix_nano, count: 0, errors: 0, durations }
+        Self {
+            start_unix_nano,
+            last_seen: start_unix_nano,
+            count: 0,
+            errors: 0,
+            queries: 0,
+            search_attempts: 0,
+            durations,
+        }
     }
 
-    fn record(&mut self, span: &Span, bounds: &Bounds) {
+    fn record(&mut self, span: &Span, call: &DnsCall, bounds: &Bounds) {
         let end = span.start_unix_nano.saturating_add(span.duration_ns);
         self.last_seen = self.last_seen.max(end);
         self.count += 1;
         self.errors += u64::from(span.status() == Status::Error);
+        self.queries += u64::from(call.attempts);
+        self.search_attempts += u64::from(call.search.is_some());
         if span.duration_is_trusted() {
             self.durations.record(span.duration_ns, bounds);
         }
@@ -131,6 +150,8 @@ impl State {
             start_unix_nano: self.start_unix_nano,
             count: self.count,
             errors: self.errors,
+            queries: self.queries,
+            search_attempts: self.search_attempts,
             durations: self.durations.clone(),
         }
     }
@@ -160,6 +181,8 @@ mod tests {
             transport: DnsTransport::Udp,
             truncated: false,
             timed_out: false,
+            search: None,
+            addresses: Vec::new(),
         }));
         span
     }
@@ -185,6 +208,28 @@ mod tests {
         names.record(&lookup(SpanKind::Client, "a.b", "NOERROR", [127, 0, 0, 53]), 0, &bounds);
         names.record(&testing::server("api", 200), 0, &bounds);
         assert_eq!(short(&names), ["a.b A false 2 1", "a.b A true 1 0", "c.d A false 1 0"]);
+    }
+
+    #[test]
+    fn questions_and_tries_of_search_lists() {
+        let (mut names, bounds) = (Names::default(), Bounds::new(&[]));
+        let mut record = |name: &str, before: Option<(&str, u32)>| {
+            let mut span = lookup(SpanKind::Client, name, "NXDOMAIN", [10, 0, 0, 53]);
+            let Call::Dns(call) = &mut span.call else { panic!("{span:?}") };
+            call.attempts = 2;
+            call.search = before.map(|(before, attempts)| {
+                let (name, before) = ("a".into(), before.into());
+                Box::new(Search { name, before, attempts, duration_ns: 1 })
+            });
+            names.record(&span, 0, &bounds);
+        };
+        record("a.x", None);
+        record("a.x", None);
+        record("a.y", Some(("a.x", 2)));
+        record("a.z", Some(("a.y", 3)));
+        let found = names.snapshot();
+        let found = found.iter().map(|it| (&*it.name, it.count, it.queries, it.search_attempts));
+        assert!(found.eq([("a.x", 2, 4, 1), ("a.y", 1, 2, 1), ("a.z", 1, 2, 1)]));
     }
 
     #[test]

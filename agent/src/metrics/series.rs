@@ -96,6 +96,25 @@ impl Series {
         self.durations.record_classes(calls.lost, bounds);
     }
 
+    /// Adds a call of `getaddrinfo`.
+    pub(super) fn record_getaddrinfo(
+        &mut self,
+        failed: bool,
+        duration_ns: Option<u64>,
+        end_unix_nano: u64,
+        bounds: &Bounds,
+    ) {
+        self.last_seen = self.last_seen.max(end_unix_nano);
+        self.count += 1;
+        self.errors += u64::from(failed);
+        match duration_ns {
+            Some(duration_ns) => {
+                self.durations.record(duration_ns, bounds);
+            }
+            None => self.untrusted += 1,
+        }
+    }
+
     fn meet(&mut self, span: &Span) {
         match (&self.peer, &span.peer_service) {
             (Some(Peer::Service(known)), Some(service)) if Arc::ptr_eq(known, service) => {}

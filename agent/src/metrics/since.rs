@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::snapshot::{Edge, LookupPoint, Point, ServiceSnapshot, Snapshot};
+use super::snapshot::{Edge, LookupPoint, Point, SearchPoint, ServiceSnapshot, Snapshot};
 
 impl Snapshot {
     /// What came after an earlier snapshot of the same store: counts and distributions of the time
@@ -39,12 +39,28 @@ impl Snapshot {
                 Some(before) => LookupPoint {
                     count: lookup.count.saturating_sub(before.count),
                     errors: lookup.errors.saturating_sub(before.errors),
+                    queries: lookup.queries.saturating_sub(before.queries),
+                    search_attempts: lookup.search_attempts.saturating_sub(before.search_attempts),
                     durations: lookup.durations.since(&before.durations),
                     ..lookup.clone()
                 },
                 None => lookup.clone(),
             };
             (lookup.count > 0).then_some(lookup)
+        });
+        let before: HashMap<_, &SearchPoint> =
+            earlier.searches.iter().map(|search| (searched(search), search)).collect();
+        let searches = self.searches.iter().filter_map(|search| {
+            let search = match before.get(&searched(search)) {
+                Some(before) => SearchPoint {
+                    count: search.count.saturating_sub(before.count),
+                    attempts: search.attempts.saturating_sub(before.attempts),
+                    durations: search.durations.since(&before.durations),
+                    ..search.clone()
+                },
+                None => search.clone(),
+            };
+            (search.count > 0).then_some(search)
         });
         Self {
             start_unix_nano: earlier.time_unix_nano,
@@ -53,6 +69,7 @@ impl Snapshot {
             services: services.collect(),
             edges: edges.collect(),
             lookups: lookups.collect(),
+            searches: searches.collect(),
             own: self.own.clone(),
         }
     }
@@ -66,6 +83,10 @@ fn identity(edge: &Edge) -> impl Eq + std::hash::Hash + '_ {
 /// What tells names apart, likewise.
 fn name(lookup: &LookupPoint) -> impl Eq + std::hash::Hash + '_ {
     (&lookup.name, &lookup.record_type, lookup.stub, lookup.start_unix_nano)
+}
+
+fn searched(search: &SearchPoint) -> impl Eq + std::hash::Hash + '_ {
+    (&search.name, search.record_type, &search.found, search.start_unix_nano)
 }
 
 fn points(service: &ServiceSnapshot, before: Option<&ServiceSnapshot>) -> Vec<Point> {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::durations::{Bounds, Durations};
+use super::getaddrinfo;
 use super::own::SelfMetrics;
 use crate::span::database::{self, System};
 use crate::span::dns::DnsCall;
@@ -30,6 +31,8 @@ pub struct Snapshot {
     pub edges: Vec<Edge>,
     /// Names that were looked up.
     pub lookups: Vec<LookupPoint>,
+    /// Names that were looked for with a search list.
+    pub searches: Vec<SearchPoint>,
     /// vigie's own figures, those of the store included.
     pub own: SelfMetrics,
 }
@@ -102,6 +105,8 @@ pub enum Metric {
     DnsLookupDuration,
     /// `vigie.dns.server.lookup.duration`, of those who answer.
     DnsServerLookupDuration,
+    /// `vigie.dns.getaddrinfo.duration`.
+    GetaddrinfoDuration,
 }
 
 impl Metric {
@@ -115,6 +120,7 @@ impl Metric {
             GrpcCall::PROTOCOL => Self::RpcClientCallDuration,
             DnsCall::PROTOCOL if answers => Self::DnsServerLookupDuration,
             DnsCall::PROTOCOL => Self::DnsLookupDuration,
+            getaddrinfo::PROTOCOL => Self::GetaddrinfoDuration,
             MessagingCall::PROTOCOL if answers => Self::MessagingServerOperationDuration,
             MessagingCall::PROTOCOL => Self::MessagingClientOperationDuration,
             _ if answers => Self::DatabaseServerOperationDuration,
@@ -135,6 +141,7 @@ impl Metric {
             Self::MessagingServerOperationDuration => "vigie.messaging.server.operation.duration",
             Self::DnsLookupDuration => "dns.lookup.duration",
             Self::DnsServerLookupDuration => "vigie.dns.server.lookup.duration",
+            Self::GetaddrinfoDuration => "vigie.dns.getaddrinfo.duration",
         }
     }
 
@@ -162,6 +169,7 @@ impl Metric {
             }
             Self::DnsLookupDuration => "Duration of DNS look-ups that were made.",
             Self::DnsServerLookupDuration => "Duration of DNS look-ups that were answered.",
+            Self::GetaddrinfoDuration => "Duration of calls of getaddrinfo in the C library.",
         }
     }
 }
@@ -218,6 +226,11 @@ pub enum Labels {
     Messaging(MessagingLabels),
     /// Look-ups of names.
     Dns(DnsLabels),
+    /// Calls of `getaddrinfo`.
+    Getaddrinfo {
+        /// `error.type`.
+        error: Option<&'static str>,
+    },
     /// All that found no room: `otel.metric.overflow` = true, and nothing else.
     Overflow {
         /// Kind of the calls.
@@ -325,6 +338,7 @@ impl Labels {
             Self::Database(labels) => labels.kind,
             Self::Messaging(labels) => labels.kind,
             Self::Dns(labels) => labels.kind,
+            Self::Getaddrinfo { .. } => SpanKind::Client,
             Self::Overflow { kind, .. } => *kind,
         }
     }
@@ -337,6 +351,7 @@ impl Labels {
             Self::Database(labels) => labels.system.name(),
             Self::Messaging(_) => MessagingCall::PROTOCOL,
             Self::Dns(_) => DnsCall::PROTOCOL,
+            Self::Getaddrinfo { .. } => getaddrinfo::PROTOCOL,
             Self::Overflow { protocol, .. } => protocol,
         }
     }
@@ -364,6 +379,7 @@ impl Labels {
                 messaging::endpoint(labels.operation, labels.destination.as_deref())
             }
             Self::Dns(_) => "lookup".to_owned(),
+            Self::Getaddrinfo { .. } => getaddrinfo::PROTOCOL.to_owned(),
             Self::Overflow { .. } => "other".to_owned(),
         }
     }
@@ -376,6 +392,7 @@ impl Labels {
             Self::Database(labels) => labels.error.as_deref().map(ToOwned::to_owned),
             Self::Messaging(labels) => labels.error.as_deref().map(ToOwned::to_owned),
             Self::Dns(labels) => labels.error.map(ToOwned::to_owned),
+            Self::Getaddrinfo { error } => error.map(ToOwned::to_owned),
             Self::Overflow { .. } => None,
         }
     }
@@ -388,8 +405,8 @@ impl Labels {
             Self::Rpc(labels) => labels.attributes(each),
             Self::Database(labels) => labels.attributes(each),
             Self::Messaging(labels) => labels.attributes(each),
-            Self::Dns(labels) => {
-                if let Some(error) = labels.error {
+            Self::Dns(DnsLabels { error, .. }) | Self::Getaddrinfo { error } => {
+                if let Some(error) = error {
                     each("error.type", Value::Str(error));
                 }
             }
@@ -489,7 +506,30 @@ pub struct LookupPoint {
     pub count: u64,
     /// Those that failed.
     pub errors: u64,
+    /// Times that the question was asked, retries included.
+    pub queries: u64,
+    /// Look-ups that were tries of a search list.
+    pub search_attempts: u64,
     /// Durations that were seen whole.
+    pub durations: Durations,
+}
+
+/// Look-ups of a name with the suffixes of a search list, each once with all its tries.
+#[derive(Clone, Debug)]
+pub struct SearchPoint {
+    /// What was looked for; `other` for all that found no room.
+    pub name: Arc<str>,
+    /// `A`, `AAAA`; `*` for all that found no room.
+    pub record_type: &'static str,
+    /// The name that there is, `None` if there is none.
+    pub found: Option<Arc<str>>,
+    /// When it began, never before an earlier snapshot that lacked it.
+    pub start_unix_nano: u64,
+    /// Searches.
+    pub count: u64,
+    /// Look-ups that they took.
+    pub attempts: u64,
+    /// From the start of the first try to the end of the last one.
     pub durations: Durations,
 }
 

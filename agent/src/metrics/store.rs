@@ -6,14 +6,18 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use super::durations::Bounds;
+use super::getaddrinfo;
 use super::key::Key;
 use super::limits::Limits;
 use super::names::Names;
 use super::own::{OwnKind, OwnMetric, OwnPoint, SelfMetrics};
+use super::searches::Searches;
 use super::series::{Series, ServiceSeries};
 use super::snapshot::{ServiceSnapshot, Snapshot};
 use super::undelivered::UndeliveredCalls;
+use crate::event::Resolved;
 use crate::graph::Edges;
+use crate::span::searches::Searched;
 use crate::span::{Process, Service, Span};
 
 /// Least time between two attempts to make room by expiry.
@@ -33,6 +37,7 @@ pub struct Store {
     services: HashMap<Arc<Service>, ServiceSeries>,
     edges: Edges,
     names: Names,
+    searches: Searches,
     series: usize,
     expired: u64,
     overflowed: Overflowed,
@@ -58,6 +63,7 @@ impl Store {
             services: HashMap::new(),
             edges: Edges::default(),
             names: Names::default(),
+            searches: Searches::default(),
             series: 0,
             expired: 0,
             overflowed: Overflowed::default(),
@@ -83,6 +89,12 @@ impl Store {
         self.new_series(&span.process, &key, (1, untrusted), end).record(span, end, &bounds);
     }
 
+    /// Takes a look-up into account that took several tries of a search list, each of which is a span of
+    /// its own, too.
+    pub fn record_search(&mut self, search: &Searched) {
+        self.searches.record(search, self.collected_unix_nano, &self.bounds);
+    }
+
     /// Takes calls into account that the kernel counted, at about this time. They are in no edge: who
     /// was at the other end is not known.
     pub fn record_undelivered(&mut self, calls: &UndeliveredCalls<'_>, now_unix_nano: u64) {
@@ -100,6 +112,33 @@ impl Store {
         self.new_series(calls.process, &key, number, now_unix_nano).record_undelivered(
             calls,
             now_unix_nano,
+            &bounds,
+        );
+    }
+
+    /// Takes a call of `getaddrinfo` into account that returned at this time.
+    pub fn record_getaddrinfo(
+        &mut self,
+        process: &Arc<Process>,
+        resolved: &Resolved,
+        end_unix_nano: u64,
+    ) {
+        let key = Key::Getaddrinfo { error: getaddrinfo::error(resolved.code) };
+        let duration = getaddrinfo::duration_ns(resolved);
+        let untrusted = u64::from(duration.is_none());
+        let bounds = self.bounds.clone();
+        if let Some(service) = self.services.get_mut(&*process.service) {
+            service.meet(process, end_unix_nano, &self.limits);
+            service.count_untrusted(key.metric(), untrusted);
+            if let Some(series) = service.get_mut(&key) {
+                series.record_getaddrinfo(resolved.code != 0, duration, end_unix_nano, &bounds);
+                return;
+            }
+        }
+        self.new_series(process, &key, (1, untrusted), end_unix_nano).record_getaddrinfo(
+            resolved.code != 0,
+            duration,
+            end_unix_nano,
             &bounds,
         );
     }
@@ -170,6 +209,7 @@ impl Store {
         self.expired += gone as u64;
         self.edges.expire(oldest);
         self.names.expire(oldest);
+        self.searches.expire(oldest);
     }
 
     /// Everything at this time, after what is too old was forgotten. `own` are the figures of the
@@ -190,6 +230,7 @@ impl Store {
             services,
             edges: self.edges.snapshot(),
             lookups: self.names.snapshot(),
+            searches: self.searches.snapshot(),
             own,
         }
     }
@@ -209,6 +250,7 @@ impl Store {
         own.set(EDGES_OVERFLOWED, self.edges.overflowed());
         own.set(NAMES, self.names.len() as u64);
         own.set(NAMES_OVERFLOWED, self.names.overflowed());
+        own.set(SEARCHES_OVERFLOWED, self.searches.overflowed());
 
         let mut untrusted: Vec<_> = self
             .services
@@ -275,6 +317,12 @@ const NAMES_OVERFLOWED: OwnMetric = OwnMetric {
     name: "vigie.dns.names.overflowed",
     unit: "{call}",
     description: "Look-ups summed in the name `other` because there was no room.",
+    kind: OwnKind::Counter,
+};
+const SEARCHES_OVERFLOWED: OwnMetric = OwnMetric {
+    name: "vigie.dns.searches.overflowed",
+    unit: "{search}",
+    description: "Searches summed in the name `other` because there was no room.",
     kind: OwnKind::Counter,
 };
 const UNTRUSTED: OwnMetric = OwnMetric {

@@ -21,6 +21,7 @@ use super::blocked::Blocked;
 use super::control::{Control, PolicyError};
 use super::cost::Meter;
 use super::counters::Counters;
+use super::libraries::{self, Libraries};
 use super::memory::{self, MapMemory};
 use super::order::Preemption;
 use super::sweep::Swept;
@@ -80,6 +81,8 @@ pub struct LoadOptions {
     pub response_bytes: u32,
     /// Whether a process without a policy is watched.
     pub watch_by_default: bool,
+    /// Whether the C library's `getaddrinfo` is measured.
+    pub getaddrinfo: bool,
 }
 
 /// Turns without a message of a known protocol after which a connection is left alone.
@@ -153,6 +156,8 @@ pub struct Probes {
     on_demand: Vec<(&'static Probe, u32)>,
     needs: Array<MapData, u32>,
     blocked: Option<Blocked>,
+    /// C libraries of processes, where they are asked for.
+    libraries: Option<Libraries>,
     /// What the kernel counted because records were lost.
     pub undeliveries: Undeliveries,
     /// Holds the programs and the remaining maps.
@@ -177,6 +182,23 @@ impl Probes {
         }
     }
 
+    /// Whether [`Self::look_at_library`] is of use.
+    pub fn wants_libraries(&self) -> bool {
+        self.libraries.is_some()
+    }
+
+    /// Attaches to the C library of a process, if it is not known yet.
+    pub fn look_at_library(&mut self, pid: u32) {
+        if let Some(libraries) = &mut self.libraries {
+            libraries.look(&mut self.ebpf, pid);
+        }
+    }
+
+    /// What became of C libraries.
+    pub fn libraries(&self) -> libraries::Stats {
+        self.libraries.as_ref().map(Libraries::stats).unwrap_or_default()
+    }
+
     /// Detaches what served threads that were in a receive at start some time after they all have gone
     /// on. To be called often.
     pub fn release_blocked(&mut self) {
@@ -193,6 +215,9 @@ impl Probes {
     /// Detaches all programs: no record is written from now on, those in the rings stay.
     pub fn detach(&mut self) {
         self.on_demand.clear();
+        if self.libraries.is_some() {
+            Libraries::unload(&mut self.ebpf);
+        }
         for probe in self.attached.drain(..) {
             attach::unload(&mut self.ebpf, probe);
         }
@@ -230,36 +255,9 @@ impl Probes {
 /// Loads and attaches everything.
 pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
     let types = Btf::of_running_kernel()?;
-    let iterators = IteratorKinds::resolve(&types)?;
     let btf = aya::Btf::from_sys_fs().map_err(EbpfError::BtfError)?;
     let rings = ring_count();
-    let params = Params {
-        settings: Settings {
-            own_tgid: std::process::id(),
-            rings: u32::try_from(rings).unwrap_or(1),
-            request_bytes: options.request_bytes,
-            response_bytes: options.response_bytes,
-            wake_bytes: options.ring_bytes / 4,
-            default_policy: if options.watch_by_default {
-                ProcessPolicy::Watch
-            } else {
-                ProcessPolicy::Ignore
-            } as u32,
-            has_destroy: u32::from(
-                types.has_typedef("btf_trace_tcp_destroy_sock")
-                    && !attach::is_refused("tcp_destroy_sock"),
-            ),
-            undecided_turns: UNDECIDED_TURNS,
-            iterator_mask: iterators.mask,
-            iterator_vector: iterators.vector,
-            iterator_buffer: iterators.buffer.unwrap_or(0),
-            iterator_has_buffer: u32::from(iterators.buffer.is_some()),
-            has_task_registers: u32::from(types.enumerator("BPF_FUNC_task_pt_regs").is_ok()),
-            reserved: 0,
-            socket_file_ops: socket_operations(options.backend),
-        },
-        offsets: offsets::resolve(&types)?,
-    };
+    let params = params(options, &types, rings)?;
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&btf)).override_global("PARAMS", params_bytes(&params), true);
     for name in RING_NAMES.iter().take(rings) {
@@ -271,10 +269,7 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
     #[cfg(feature = "log")]
     super::log::start(&mut ebpf);
     let memory = memory::of(&ebpf);
-    let mut taken = Vec::with_capacity(rings);
-    for name in RING_NAMES.into_iter().take(rings) {
-        taken.push(RingBuf::try_from(take(&mut ebpf, name)?).map_err(|s| unusable(name, s))?);
-    }
+    let taken = take_rings(&mut ebpf, rings)?;
     let counters = aya::maps::PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)
         .map_err(|s| unusable("COUNTERS", s))?;
     let hints = Array::try_from(take(&mut ebpf, "HINTS")?).map_err(|s| unusable("HINTS", s))?;
@@ -300,7 +295,10 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
         preemption: Preemption::of_running_kernel(),
     };
     let backend = attaching.run(options.backend)?;
-    let Attaching { statuses, attached, on_demand, .. } = attaching;
+    let Attaching { mut statuses, attached, on_demand, .. } = attaching;
+    let (libraries, of_libraries) =
+        Libraries::begin(&mut ebpf, options.getaddrinfo, options.attach_all);
+    statuses.extend(of_libraries);
     let mut control = Control {
         connections,
         max_connections: u64::from(options.max_connections),
@@ -322,12 +320,45 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
         on_demand,
         needs,
         blocked,
+        libraries,
         rings: taken,
         counters: Arc::new(Counters(counters)),
         control,
         memory,
         undeliveries,
         ebpf,
+    })
+}
+
+/// What the programs are told of this kernel and of the configuration.
+fn params(options: &LoadOptions, types: &Btf, rings: usize) -> Result<Params, LoadError> {
+    let iterators = IteratorKinds::resolve(types)?;
+    Ok(Params {
+        settings: Settings {
+            own_tgid: std::process::id(),
+            rings: u32::try_from(rings).unwrap_or(1),
+            request_bytes: options.request_bytes,
+            response_bytes: options.response_bytes,
+            wake_bytes: options.ring_bytes / 4,
+            default_policy: if options.watch_by_default {
+                ProcessPolicy::Watch
+            } else {
+                ProcessPolicy::Ignore
+            } as u32,
+            has_destroy: u32::from(
+                types.has_typedef("btf_trace_tcp_destroy_sock")
+                    && !attach::is_refused("tcp_destroy_sock"),
+            ),
+            undecided_turns: UNDECIDED_TURNS,
+            iterator_mask: iterators.mask,
+            iterator_vector: iterators.vector,
+            iterator_buffer: iterators.buffer.unwrap_or(0),
+            iterator_has_buffer: u32::from(iterators.buffer.is_some()),
+            has_task_registers: u32::from(types.enumerator("BPF_FUNC_task_pt_regs").is_ok()),
+            reserved: 0,
+            socket_file_ops: socket_operations(options.backend),
+        },
+        offsets: offsets::resolve(types)?,
     })
 }
 
@@ -361,6 +392,11 @@ fn ring_count() -> usize {
 
 fn unusable(name: &'static str, source: MapError) -> LoadError {
     LoadError::Map { name, source }
+}
+
+fn take_rings(ebpf: &mut Ebpf, rings: usize) -> Result<Vec<RingBuf<MapData>>, LoadError> {
+    let ring = |name| RingBuf::try_from(take(ebpf, name)?).map_err(|s| unusable(name, s));
+    RING_NAMES.into_iter().take(rings).map(ring).collect()
 }
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, LoadError> {

@@ -9,6 +9,7 @@ mod blocked;
 pub mod control;
 pub mod cost;
 pub mod counters;
+pub mod libraries;
 pub mod load;
 #[cfg(feature = "log")]
 mod log;

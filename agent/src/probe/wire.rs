@@ -14,7 +14,7 @@ use vigie_common::record::{
 
 use crate::event::{
     Address, Class, Close, CloseReason, ConnectionId, Data, Datagram, Direction, Environment,
-    Event, Exec, Exit, Fork, MonoNs, Open, ProcessKey, Standing, Unit,
+    Event, Exec, Exit, Fork, MonoNs, Open, ProcessKey, Resolved, Standing, Unit,
 };
 
 /// Makes a type of `vigie_common` usable as a map value.
@@ -87,6 +87,8 @@ unsafe impl Record for record::Environment {}
 // SAFETY: see above.
 unsafe impl Record for record::Datagram {}
 // SAFETY: see above.
+unsafe impl Record for record::Resolved {}
+// SAFETY: see above.
 unsafe impl Record for Exchange {}
 
 /// The record at the start of `bytes`, and what follows it.
@@ -120,6 +122,15 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Event<'_>> {
             Event::Exit(Exit {
                 process: key(record.tgid, record.process_start_ns),
                 time_ns: record.time_ns,
+            })
+        })
+    } else if kind == Kind::Resolved as u32 {
+        take(bytes).map(|(record, _): (record::Resolved, _)| {
+            Event::Resolved(Resolved {
+                process: key(record.tgid, record.process_start_ns),
+                enter_ns: record.enter_ns,
+                exit_ns: record.exit_ns,
+                code: record.code,
             })
         })
     } else if kind == Kind::Datagram as u32 {

@@ -17,6 +17,7 @@ pub mod mysql;
 pub mod postgres;
 pub mod redis;
 mod rpc;
+pub mod sides;
 pub mod statement;
 #[cfg(test)]
 mod testing;

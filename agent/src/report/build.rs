@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{
-    BudgetReport, DnsReport, DurationReport, EdgeReport, EndpointReport, Loss, Meta, Report,
-    ServiceReport,
+    BudgetReport, DnsReport, DnsSearchReport, DurationReport, EdgeReport, EndpointReport, Loss,
+    Meta, Report, ServiceReport,
 };
 use crate::governor::State;
 use crate::metrics::durations::Durations;
-use crate::metrics::snapshot::{Edge, LookupPoint, Point, ServiceSnapshot, Snapshot};
+use crate::metrics::snapshot::{Edge, LookupPoint, Point, SearchPoint, ServiceSnapshot, Snapshot};
 use crate::span::{Service, SpanKind};
 
 pub(super) fn report(snapshot: &Snapshot, meta: Meta) -> Report {
@@ -30,6 +30,7 @@ pub(super) fn report(snapshot: &Snapshot, meta: Meta) -> Report {
     let edges = edges.into_iter().map(|edge| edge_report(edge, &mut error)).collect();
 
     let dns = dns(&snapshot.lookups, &mut error);
+    let dns_searches = dns_searches(&snapshot.searches, &mut error);
 
     Report {
         version: 1,
@@ -41,6 +42,7 @@ pub(super) fn report(snapshot: &Snapshot, meta: Meta) -> Report {
         services,
         edges,
         dns,
+        dns_searches,
         slo: Vec::new(),
         loss: Loss {
             records_dropped: meta.losses.lost(),
@@ -68,10 +70,30 @@ fn dns(lookups: &[LookupPoint], error: &mut f64) -> Vec<DnsReport> {
             errors: lookup.errors,
             p50_s: durations.map(|durations| durations.p50),
             max_s: durations.map(|durations| durations.max),
+            queries: lookup.queries,
+            search_attempts: lookup.search_attempts,
             stub: lookup.stub,
         }
     };
     lookups.into_iter().map(report).collect()
+}
+
+fn dns_searches(searches: &[SearchPoint], error: &mut f64) -> Vec<DnsSearchReport> {
+    let mut searches: Vec<&SearchPoint> = searches.iter().collect();
+    searches.sort_by_key(|search| Reverse(nanoseconds(search.durations.sum_s())));
+    let report = |search: &SearchPoint| {
+        let durations = duration_report(&search.durations, error);
+        DnsSearchReport {
+            name: search.name.to_string(),
+            record_type: search.record_type.to_owned(),
+            found: search.found.as_deref().map(str::to_owned),
+            count: search.count,
+            attempts: search.attempts,
+            p50_s: durations.map(|durations| durations.p50),
+            max_s: durations.map(|durations| durations.max),
+        }
+    };
+    searches.into_iter().map(report).collect()
 }
 
 fn budget(state: &State) -> BudgetReport {

@@ -70,6 +70,9 @@ pub struct Report {
     pub edges: Vec<EdgeReport>,
     /// Names that were looked up.
     pub dns: Vec<DnsReport>,
+    /// Names that were looked for with several suffixes of a search list: each search once, with all the
+    /// look-ups that it took, which are in `dns`, too.
+    pub dns_searches: Vec<DnsSearchReport>,
     /// Verdicts on SLOs.
     pub slo: Vec<SloReport>,
     /// What was lost.
@@ -181,9 +184,33 @@ pub struct DnsReport {
     pub p50_s: Option<f64>,
     /// Longest in seconds.
     pub max_s: Option<f64>,
+    /// Times that it was asked, retries included.
+    pub queries: u64,
+    /// Look-ups of `count` that were tries of a search list.
+    pub search_attempts: u64,
     /// Asked of the local stub of systemd-resolved, which asks somebody else; absent where not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stub: bool,
+}
+
+/// A name that was looked for with several suffixes of a search list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DnsSearchReport {
+    /// What was looked for.
+    pub name: String,
+    /// Type of the record.
+    #[serde(rename = "type")]
+    pub record_type: String,
+    /// The name that there is; `null` if there is none.
+    pub found: Option<String>,
+    /// Searches.
+    pub count: u64,
+    /// Look-ups that they took in all.
+    pub attempts: u64,
+    /// Median in seconds, from the start of the first try to the end of the last one.
+    pub p50_s: Option<f64>,
+    /// Longest in seconds.
+    pub max_s: Option<f64>,
 }
 
 /// Verdict on one SLO.

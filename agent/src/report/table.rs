@@ -29,6 +29,7 @@ pub fn table(report: &Report, width: usize) -> String {
     }
     table.edges(&report.edges, report.duration_s);
     table.dns(report);
+    table.dns_searches(report);
     table.slo(report);
     table.line(format_args!(""));
     table.loss(report);
@@ -195,6 +196,32 @@ impl Table {
         }
         if report.dns.len() > ROWS {
             self.line(format_args!("… {} more", report.dns.len() - ROWS));
+        }
+    }
+
+    fn dns_searches(&mut self, report: &Report) {
+        if report.dns_searches.is_empty() {
+            return;
+        }
+        self.line(format_args!(""));
+        self.columns("DNS search lists", ["names", "", "look-ups", "p50", "", "", "max"]);
+        for search in report.dns_searches.iter().take(ROWS) {
+            let found = search.found.as_deref().unwrap_or("nothing");
+            self.columns(
+                &format!("{} {} → {found}", search.record_type, search.name),
+                [
+                    &format::count(search.count),
+                    "",
+                    &format::count(search.attempts),
+                    &search.p50_s.map_or_else(|| "-".to_owned(), format::duration),
+                    "",
+                    "",
+                    &search.max_s.map_or_else(|| "-".to_owned(), format::duration),
+                ],
+            );
+        }
+        if report.dns_searches.len() > ROWS {
+            self.line(format_args!("… {} more", report.dns_searches.len() - ROWS));
         }
     }
 

@@ -112,7 +112,18 @@ fn tables_are_as_recorded() {
         errors: 0,
         p50_s: Some(0.0004),
         max_s: Some(0.001),
+        queries: 3,
+        search_attempts: 0,
         stub: false,
+    });
+    incident.dns_searches.push(DnsSearchReport {
+        name: "db".into(),
+        record_type: "A".into(),
+        found: Some("db.svc.cluster.local".into()),
+        count: 3,
+        attempts: 6,
+        p50_s: Some(0.0008),
+        max_s: Some(0.002),
     });
     incident.slo.push(SloReport {
         name: "api-latency".into(),

@@ -75,6 +75,23 @@ impl DatabaseError {
     }
 }
 
+/// A class and kind of errors by the standard of SQL, five digits and capitals: `42S02`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SqlState([u8; 5]);
+
+impl SqlState {
+    /// `None` where it is none.
+    pub fn new(bytes: [u8; 5]) -> Option<Self> {
+        let is_one = |byte: &u8| byte.is_ascii_digit() || byte.is_ascii_uppercase();
+        bytes.iter().all(is_one).then_some(Self(bytes))
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 /// One call of a database.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DatabaseCall {
@@ -86,6 +103,8 @@ pub struct DatabaseCall {
     pub namespace: Option<Arc<str>>,
     /// What went wrong; `None` where it went well.
     pub error: Option<DatabaseError>,
+    /// `vigie.db.sqlstate`: of an error whose code is another one.
+    pub sqlstate: Option<SqlState>,
     /// Whether the answer was seen, so that no error means that it went well.
     pub answered: bool,
     /// `db.response.returned_rows`: rows that were returned or changed, where that is told.
@@ -152,6 +171,9 @@ pub(super) fn attributes<'a>(
     text("db.query.text", statement.text.as_deref().unwrap_or_default());
     if let Some(DatabaseError::Code(code)) = &call.error {
         each("db.response.status_code", Value::Str(code));
+    }
+    if let Some(state) = &call.sqlstate {
+        each("vigie.db.sqlstate", Value::Str(state.as_str()));
     }
     if let Some(rows) = call.rows {
         each("db.response.returned_rows", Value::Int(i64::try_from(rows).unwrap_or(i64::MAX)));

@@ -1,6 +1,7 @@
 //! Look-ups of names, by the OpenTelemetry semantic conventions for DNS.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::http::{ServerAddress, server_end};
 use super::{Endpoint, Span, SpanKind, Status, Value};
@@ -33,6 +34,24 @@ pub struct DnsCall {
     pub truncated: bool,
     /// No answer came in time.
     pub timed_out: bool,
+    /// What it goes on with, where another suffix of a search list was tried before.
+    pub search: Option<Box<Search>>,
+    /// Addresses in an answer over TCP, with the seconds for which they hold; they are taken out on the
+    /// way to a span ([`Answer`](crate::protocol::dns::lookup::Answer)).
+    pub addresses: Vec<(IpAddr, u32)>,
+}
+
+/// What a look-up is a part of that is not the first try of a search list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Search {
+    /// What all tries begin with: the name as it was looked for, unless suffixes begin alike.
+    pub name: Arc<str>,
+    /// The name that was tried just before.
+    pub before: Arc<str>,
+    /// Tries so far, this one included.
+    pub attempts: u32,
+    /// From the start of the first try to the end of this one, in nanoseconds.
+    pub duration_ns: u64,
 }
 
 impl DnsCall {
@@ -99,6 +118,12 @@ pub(super) fn attributes<'a>(
     each("network.transport", Value::Str(transport));
     if call.asks_stub(span) {
         each("vigie.dns.stub", Value::Bool(true));
+    }
+    if let Some(search) = &call.search {
+        each("vigie.dns.search.name", Value::Str(&search.name));
+        each("vigie.dns.search.attempts", Value::Int(search.attempts.into()));
+        let duration = std::time::Duration::from_nanos(search.duration_ns);
+        each("vigie.dns.search.duration", Value::Double(duration.as_secs_f64()));
     }
     if call.truncated {
         each("vigie.dns.truncated", Value::Bool(true));

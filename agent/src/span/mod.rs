@@ -13,6 +13,7 @@ pub mod names;
 pub mod peers;
 pub mod route;
 pub mod rpc;
+pub mod searches;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -214,6 +215,9 @@ pub struct Process {
     pub version: Option<Arc<str>>,
     /// Further resource attributes that the process asked for (`OTEL_RESOURCE_ATTRIBUTES`).
     pub resource: Vec<(Arc<str>, Arc<str>)>,
+    /// What its resolver library appends to names, in the order in which it tries (`search` in
+    /// `resolv.conf`), lower case; `None` where that is not known.
+    pub search: Option<Arc<[Box<str>]>>,
 }
 
 /// A finished call.

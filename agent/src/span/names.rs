@@ -74,7 +74,7 @@ impl Names {
     /// Takes in an answer.
     pub fn learn(&mut self, answer: &Answer) {
         let mut shared: Option<Arc<str>> = None;
-        for (address, seconds) in &answer.response.addresses {
+        for (address, seconds) in &answer.addresses {
             let place = (answer.network_namespace, address.to_canonical());
             let until_ns = answer
                 .time_ns
@@ -129,19 +129,14 @@ impl Names {
 mod tests {
     use super::*;
     use crate::event::{ConnectionId, ProcessKey};
-    use crate::protocol::dns::message::{Question, Response};
+    use crate::protocol::dns::message::Question;
 
     fn answer(time_ns: MonoNs, namespace: u32, name: &str, address: &str, ttl: u32) -> Answer {
         Answer {
             time_ns,
             network_namespace: namespace,
             question: Arc::new(Question { name: name.into(), kind: "A".into(), class: 1 }),
-            response: Response {
-                code: "NOERROR",
-                answers: 1,
-                truncated: false,
-                addresses: vec![(address.parse().unwrap(), ttl)],
-            },
+            addresses: vec![(address.parse().unwrap(), ttl)],
         }
     }
 

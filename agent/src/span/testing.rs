@@ -24,6 +24,7 @@ pub(crate) fn process(name: &str, pid: u32) -> Arc<Process> {
         container: None,
         version: None,
         resource: Vec::new(),
+        search: None,
     })
 }
 

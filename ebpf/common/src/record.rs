@@ -39,6 +39,8 @@ pub enum Kind {
     Environment = 7,
     /// [`Datagram`] and payload.
     Datagram = 8,
+    /// [`Resolved`].
+    Resolved = 9,
 }
 
 /// Direction of bytes, seen from the process.
@@ -303,6 +305,26 @@ pub struct Environment {
     pub length: u32,
     /// Reserved, zero.
     pub reserved: u32,
+}
+
+/// A call of the C library's `getaddrinfo` returned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Resolved {
+    /// [`Kind::Resolved`].
+    pub kind: u32,
+    /// Process.
+    pub tgid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// What it returned: 0, or one of `EAI_*`.
+    pub code: i32,
+    /// When it was called; 0 when that was forgotten.
+    pub enter_ns: u64,
+    /// When it returned.
+    pub exit_ns: u64,
+    /// Start of the process.
+    pub process_start_ns: u64,
 }
 
 /// Bits of [`Datagram::flags`].

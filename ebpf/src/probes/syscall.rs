@@ -153,7 +153,7 @@ fn moved(work: &mut Work, kind: u8, [fd, second, third, fourth]: [u64; 4], retur
             && let Some(socket) = socket::from_fd(fd as u32, is_certain(kind))
         {
             work.sock = socket.sock;
-            segment::moved(work, direction);
+            segment::moved(work, direction, segment::Sockets::Any);
         }
         round += 1;
         let rounds = if several {

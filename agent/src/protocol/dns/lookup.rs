@@ -1,8 +1,9 @@
 //! One look-up over UDP: what is kept while it waits, and what comes of it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::message::{Question, Response};
+use super::message::{INTERNET, Question, Response};
 use crate::event::{Address, ConnectionId, MonoNs, Open, ProcessKey, Unit};
 use crate::protocol::{Call, Exchange, Role};
 use crate::span::Flags;
@@ -69,8 +70,22 @@ pub struct Answer {
     pub network_namespace: u32,
     /// What was asked for.
     pub question: Arc<Question>,
-    /// The answer.
-    pub response: Response,
+    /// Addresses, with the seconds for which they hold.
+    pub addresses: Vec<(IpAddr, u32)>,
+}
+
+impl Answer {
+    /// Takes the addresses out of a look-up over TCP, which has no more use for them.
+    pub fn take(exchange: &mut Exchange, network_namespace: u32) -> Option<Self> {
+        let Call::Dns(call) = &mut exchange.call else { return None };
+        let addresses = std::mem::take(&mut call.addresses);
+        if exchange.role == Role::Server || addresses.is_empty() {
+            return None;
+        }
+        let (name, kind) = (call.name.clone(), call.kind.clone());
+        let question = Arc::new(Question { name, kind, class: INTERNET });
+        Some(Self { time_ns: exchange.end_ns, network_namespace, question, addresses })
+    }
 }
 
 impl Lookup {
@@ -103,6 +118,8 @@ impl Lookup {
             transport: DnsTransport::Udp,
             truncated: response.is_some_and(|response| response.truncated),
             timed_out: response.is_none() && !flags.has(Flags::NO_RESPONSE),
+            search: None,
+            addresses: Vec::new(),
         };
         let exchange = Exchange {
             role: asker.role,

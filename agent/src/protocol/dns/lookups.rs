@@ -8,7 +8,9 @@
 //!   after [`RETRY_NS`] (Go);
 //! - for a server, the same question with the same identification of the same peer.
 //!
-//! An answer that was cut waits for the same question over TCP, and both are one look-up. A question
+//! An answer that was cut waits for the same question over TCP, and both are one look-up; so are a question
+//! without an answer and the same one that its thread asks over TCP meanwhile (glibc asks for A and AAAA again
+//! when one of the answers is cut, and does not wait for the other). A question
 //! without an answer is one that timed out, [`TIMEOUT_NS`] after its last attempt, unless datagrams were
 //! lost meanwhile: then nobody knows. An answer without a question is counted and passed over: it came
 //! too late, twice, or its question was asked before vigie was there.
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use super::ends::{Ends, Spoken};
 use super::is_apart;
 use super::lookup::{Answer, Asker, Found, Lookup, MessageKey, TIMEOUT_NS, deadline};
-use super::message::{Content, Message, Question, Response};
+use super::message::{Content, INTERNET, Message, Question, Response};
 use crate::event::{Address, Datagram, Direction, MonoNs, Open};
 use crate::protocol::{Call, Exchange, Role};
 use crate::span::Flags;
@@ -256,7 +258,7 @@ impl Lookups {
                 time_ns: datagram.exit_ns,
                 network_namespace: datagram.network_namespace,
                 question: Arc::clone(&question),
-                response: response.clone(),
+                addresses: response.addresses.clone(),
             });
         }
         let end_ns = datagram.exit_ns;
@@ -287,7 +289,7 @@ impl Lookups {
         self.fresh_tcp.push((exchange, open));
     }
 
-    /// One over UDP whose answer was cut is a part of a look-up over TCP.
+    /// One over UDP whose answer was cut, or not waited for, is a part of a look-up over TCP.
     fn join(&mut self, (exchange, open): &mut OverTcp) {
         let Call::Dns(call) = &mut exchange.call else { return };
         let address = |end: Option<&Address>| match end {
@@ -306,7 +308,11 @@ impl Lookups {
         let is_it = |number: &&u64| {
             self.waiting.get(number).is_some_and(|lookup| {
                 let other = address(lookup.remote.as_ref());
-                lookup.cut.is_some() && (other == remote || other.is_none() || remote.is_none())
+                let was_left = lookup.unit == exchange.unit
+                    && lookup.last_ns <= exchange.start_ns
+                    && exchange.role == Role::Client;
+                (lookup.cut.is_some() || was_left)
+                    && (other == remote || other.is_none() || remote.is_none())
             })
         };
         let numbers = self.by_asker.get(&asker);
@@ -316,7 +322,7 @@ impl Lookups {
         let Some(lookup) = self.remove(number) else { return };
         exchange.start_ns = exchange.start_ns.min(lookup.start_ns);
         call.attempts = call.attempts.saturating_add(lookup.attempts);
-        call.truncated = true;
+        call.truncated = lookup.cut.is_some();
     }
 
     /// So many datagrams were lost since the start. Nothing is said of what waited meanwhile.
@@ -408,9 +414,6 @@ impl Lookups {
         self.fresh.push((lookup.into_found(end_ns, response, flags), spoken));
     }
 }
-
-/// The class of nearly all questions.
-const INTERNET: u16 = 1;
 
 fn unlist<K: std::hash::Hash + Eq>(lists: &mut HashMap<K, Vec<u64>>, key: &K, number: u64) {
     if let Some(numbers) = lists.get_mut(key) {

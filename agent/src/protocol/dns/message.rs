@@ -11,6 +11,9 @@ use hickory_proto::op::{Header, MessageType, OpCode, Query};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
 
+/// The class of nearly all questions.
+pub const INTERNET: u16 = 1;
+
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Question {
@@ -18,7 +21,7 @@ pub struct Question {
     pub name: Box<str>,
     /// Type: `A`, `AAAA`, `TYPE65280`.
     pub kind: Box<str>,
-    /// Class by number, 1 for the Internet.
+    /// Class by number, mostly [`INTERNET`].
     pub class: u16,
 }
 

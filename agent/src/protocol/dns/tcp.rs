@@ -337,6 +337,8 @@ fn call(item: &Item, response: Option<&Response>, timed_out: bool) -> Call {
         transport: DnsTransport::Tcp,
         truncated: false,
         timed_out,
+        search: None,
+        addresses: response.map(|response| response.addresses.clone()).unwrap_or_default(),
     }))
 }
 

@@ -303,6 +303,14 @@ thread_local! {
 /// Topics that are remembered.
 const MAX_TOPICS: usize = 4096;
 
+/// The topics that this thread remembers, in the order of their ids.
+pub(super) fn remembered() -> Vec<([u8; 16], Arc<str>)> {
+    let mut all: Vec<_> =
+        TOPICS.with_borrow(|topics| topics.iter().map(|(id, name)| (*id, name.clone())).collect());
+    all.sort_unstable();
+    all
+}
+
 /// Learns the ids of topics.
 fn metadata(version: i16, fields: &mut Fields<'_>, response: &mut Response) -> Option<()> {
     if version >= 3 {
@@ -351,7 +359,7 @@ fn metadata(version: i16, fields: &mut Fields<'_>, response: &mut Response) -> O
     Some(())
 }
 
-fn learn(id: [u8; 16], name: &str) {
+pub(super) fn learn(id: [u8; 16], name: &str) {
     if id == [0; 16] || name.is_empty() || name.len() > MAX_NAME {
         return;
     }

@@ -12,14 +12,27 @@ mod tests;
 
 use api::{METADATA_KEY, Request};
 
+use std::sync::Arc;
+
 use super::conversation::{Conversation, Dialect, Opening, Recognition};
-use super::framer::{Found, Framer, Framing};
+use super::framer::{Found, Framing};
+use super::sides::Sides;
 use super::waiting::{Asked, Waiting};
 use super::{At, Call, End, Limits, Piece, Problem, Role, Sink};
 use crate::event::{Direction, MonoNs};
 use crate::span::Flags;
 use crate::span::database::DatabaseError;
 use crate::span::messaging::MessagingCall;
+
+/// The topics whose ids this thread remembers, with their names.
+pub fn remembered() -> Vec<([u8; 16], Arc<str>)> {
+    api::remembered()
+}
+
+/// Remembers a topic for this thread, as if a response had told it.
+pub fn remember(id: [u8; 16], name: &str) {
+    api::learn(id, name);
+}
 
 /// How it is told from others.
 pub static DIALECT: Dialect = Dialect {
@@ -92,22 +105,10 @@ fn recognise(opening: &Opening<'_>) -> Recognition {
     }
 }
 
-/// One direction.
-#[derive(Debug, Default)]
-struct Side {
-    framer: Framer,
-    /// Circumstances of the first byte of the message being read.
-    began: Option<At>,
-    /// Nothing more comes.
-    is_over: bool,
-}
-
 /// Parser of one connection.
 #[derive(Debug)]
 pub struct Kafka {
-    role: Role,
-    requests: Side,
-    responses: Side,
+    sides: Sides,
     waiting: Waiting<Request>,
     malformed: u8,
     is_wrong: bool,
@@ -116,17 +117,11 @@ pub struct Kafka {
 impl Kafka {
     fn new(role: Role, limits: Limits) -> Self {
         Self {
-            role,
-            requests: Side::default(),
-            responses: Side::default(),
+            sides: Sides::new(role),
             waiting: Waiting::new(limits.in_flight),
             malformed: 0,
             is_wrong: false,
         }
-    }
-
-    fn side(&mut self, is_request: bool) -> &mut Side {
-        if is_request { &mut self.requests } else { &mut self.responses }
     }
 
     /// The framing of the next message of a direction.
@@ -144,14 +139,14 @@ impl Kafka {
 
     /// A request is whole.
     fn asked(&mut self, payload: &[u8], time_ns: MonoNs, sink: &mut dyn Sink) {
-        let Some(at) = self.requests.began.take() else { return };
+        let Some(at) = self.sides.requests.began.take() else { return };
         let Some(request) = Request::read(payload) else {
             self.malformed(time_ns, sink);
             return;
         };
         self.malformed = 0;
         let is_silent = request.is_silent;
-        let mut asked = Asked::new(self.role, &at, request);
+        let mut asked = Asked::new(self.sides.role(), &at, request);
         if is_silent {
             asked.ended(time_ns);
             sink.exchange(asked.into_exchange(|request| call(request, None, false)));
@@ -163,7 +158,7 @@ impl Kafka {
 
     /// A response is whole.
     fn answered(&mut self, payload: &[u8], at: &At, sink: &mut dyn Sink) {
-        let began = self.responses.began.take().unwrap_or(*at);
+        let began = self.sides.responses.began.take().unwrap_or(*at);
         let Some((correlation, body)) = payload.split_first_chunk() else { return };
         let correlation = i32::from_be_bytes(*correlation);
         // One that was sent before vigie, or had no room.
@@ -221,16 +216,16 @@ fn call(request: Request, error: Option<DatabaseError>, answered: bool) -> Call 
 
 impl Conversation for Kafka {
     fn piece(&mut self, direction: Direction, piece: Piece<'_>, at: &At, sink: &mut dyn Sink) {
-        let is_request = direction == self.role.request_direction();
+        let is_request = self.sides.is_request(direction);
         let mut messages = self.messages(is_request);
-        let mut framer = std::mem::take(&mut self.side(is_request).framer);
+        let mut framer = std::mem::take(&mut self.sides.side(is_request).framer);
         if framer.is_lost() && at.segment_start && begins(piece, is_request, &messages) {
             framer.restart();
             sink.problem(Problem::Resynchronised);
         }
         framer.push(piece, at, &mut messages, |messages, found, at| {
             match found {
-                Found::Begin => self.side(is_request).began = Some(*at),
+                Found::Begin => self.sides.side(is_request).began = Some(*at),
                 Found::Message { payload, .. } => {
                     if is_request {
                         self.asked(payload, at.exit_ns, sink);
@@ -241,7 +236,7 @@ impl Conversation for Kafka {
                 }
                 Found::Malformed => self.malformed(at.exit_ns, sink),
                 Found::Gap(_, is_lost) => {
-                    self.side(is_request).began = None;
+                    self.sides.side(is_request).began = None;
                     if !is_request {
                         let why = if is_lost { Flags::LOSSY } else { Flags::TRUNCATED };
                         self.report_all(why, at.exit_ns, sink);
@@ -250,30 +245,16 @@ impl Conversation for Kafka {
             }
             true
         });
-        self.side(is_request).framer = framer;
+        self.sides.side(is_request).framer = framer;
     }
 
     fn end(&mut self, end: End, time_ns: MonoNs, sink: &mut dyn Sink) {
-        let (of, reset) = match end {
-            End::Received => (Some(Direction::Received), false),
-            End::Sent => (Some(Direction::Sent), false),
-            End::Both { reset } => (None, reset),
-        };
-        let requests = self.role.request_direction();
-        self.requests.is_over |= of.is_none_or(|of| of == requests);
-        self.responses.is_over |= of.is_none_or(|of| of != requests);
-        if !self.responses.is_over {
-            return;
-        }
+        let Some(error) = self.sides.end(end) else { return };
         for mut asked in self.waiting.drain() {
-            let error = if reset {
-                DatabaseError::ConnectionReset
-            } else {
-                DatabaseError::ConnectionClosed
-            };
             asked.flags.set(Flags::NO_RESPONSE);
             asked.ended(time_ns);
-            sink.exchange(asked.into_exchange(|request| call(request, Some(error), false)));
+            let error = Some(error.clone());
+            sink.exchange(asked.into_exchange(|request| call(request, error, false)));
         }
     }
 
@@ -281,8 +262,7 @@ impl Conversation for Kafka {
 
     fn abandon(&mut self, time_ns: MonoNs, sink: &mut dyn Sink) {
         self.report_all(Flags::TRUNCATED, time_ns, sink);
-        self.requests.framer.lose();
-        self.responses.framer.lose();
+        self.sides.lose();
     }
 
     fn mark_lossy(&mut self) {
@@ -290,7 +270,7 @@ impl Conversation for Kafka {
     }
 
     fn is_over(&self) -> bool {
-        self.requests.is_over && self.responses.is_over
+        self.sides.is_over()
     }
 
     fn is_wrong(&self) -> bool {
@@ -302,7 +282,7 @@ impl Conversation for Kafka {
     }
 
     fn memory(&self) -> usize {
-        self.requests.framer.memory() + self.responses.framer.memory() + self.waiting.memory()
+        self.sides.memory() + self.waiting.memory()
     }
 }
 

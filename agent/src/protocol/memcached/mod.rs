@@ -182,6 +182,7 @@ impl Dialogue for Memcached {
             statement: request.statement,
             namespace: None,
             error: None,
+            sqlstate: None,
             answered: true,
             rows: None,
             batch: None,

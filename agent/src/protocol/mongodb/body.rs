@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bson::{RawBsonRef, RawDocument};
 
-use super::opcode;
+use super::{commands, opcode};
 use crate::span::database::{DatabaseError, Statement};
 
 /// The compression of the body is not read, or it is none that can be.
@@ -124,10 +124,9 @@ impl Question {
         let mut is_first = true;
         fields(document, |key, value| {
             if std::mem::take(&mut is_first) {
-                if !is_command(key) {
-                    return false;
-                }
-                question.command = key.into();
+                // Any other word may be anything, a secret, too.
+                let Some(command) = commands::known(key) else { return false };
+                question.command = command.into();
                 if let RawBsonRef::String(name) = value
                     && has_collection(key)
                 {
@@ -161,12 +160,6 @@ impl Question {
             text: None,
         }
     }
-}
-
-/// Whether a word can be the name of a command.
-fn is_command(word: &str) -> bool {
-    (1..=48).contains(&word.len())
-        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// Whether a command's value is the name of a collection. Others have a number there, or a secret.

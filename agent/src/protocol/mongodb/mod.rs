@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod commands;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +17,8 @@ use std::sync::Arc;
 use body::{Answer, Body, Question};
 
 use super::conversation::{Conversation, Dialect, Opening, Recognition};
-use super::framer::{Found, Framer, Framing};
+use super::framer::{Found, Framing};
+use super::sides::Sides;
 use super::waiting::Asked;
 use super::{At, Call, End, Limits, Piece, Problem, Role, Sink};
 use crate::event::{Direction, MonoNs};
@@ -138,25 +140,13 @@ struct Request {
 /// Parser of one connection.
 #[derive(Debug)]
 pub struct Mongodb {
-    role: Role,
+    sides: Sides,
     limits: Limits,
-    requests: Side,
-    responses: Side,
     waiting: VecDeque<Asked<Request>>,
     /// Statements that were met last, to be shared.
     known: Vec<Arc<Statement>>,
     malformed: u8,
     is_wrong: bool,
-}
-
-/// One direction.
-#[derive(Debug, Default)]
-struct Side {
-    framer: Framer,
-    /// Circumstances of the first byte of the message being read.
-    began: Option<At>,
-    /// Nothing more comes.
-    is_over: bool,
 }
 
 /// Statements that are remembered on one connection.
@@ -165,10 +155,8 @@ const MAX_KNOWN: usize = 32;
 impl Mongodb {
     fn new(role: Role, limits: Limits) -> Self {
         Self {
-            role,
+            sides: Sides::new(role),
             limits,
-            requests: Side::default(),
-            responses: Side::default(),
             waiting: VecDeque::new(),
             known: Vec::new(),
             malformed: 0,
@@ -178,7 +166,7 @@ impl Mongodb {
 
     /// A request is whole.
     fn asked(&mut self, header: Header, payload: &[u8], sink: &mut dyn Sink) {
-        let Some(at) = self.requests.began.take() else { return };
+        let Some(at) = self.sides.requests.began.take() else { return };
         let Body { flags, document } = body::of(header.opcode, payload).unwrap_or_default();
         let question = Question::read(&document);
         let request = Request {
@@ -187,7 +175,7 @@ impl Mongodb {
             namespace: question.database,
             waits: question.waits,
         };
-        let mut asked = Asked::new(self.role, &at, request);
+        let mut asked = Asked::new(self.sides.role(), &at, request);
         if flags & flag::MORE_TO_COME != 0 {
             // An unacknowledged write: nobody answers.
             asked.ended(at.exit_ns);
@@ -223,7 +211,7 @@ impl Mongodb {
 
     /// A response is whole.
     fn answered(&mut self, header: Header, payload: &[u8], at: &At, sink: &mut dyn Sink) {
-        let began = self.responses.began.take().unwrap_or(*at);
+        let began = self.sides.responses.began.take().unwrap_or(*at);
         let found = self.waiting.iter().position(|asked| asked.item.number == header.answers);
         // Of an exhausted cursor all but the first response answer no request; older requests were
         // sent before vigie.
@@ -258,6 +246,7 @@ fn call(request: Request, error: Option<DatabaseError>, answered: bool) -> Call 
         statement: request.statement,
         namespace: request.namespace,
         error,
+        sqlstate: None,
         answered,
         rows: None,
         batch: None,
@@ -267,8 +256,8 @@ fn call(request: Request, error: Option<DatabaseError>, answered: bool) -> Call 
 
 impl Conversation for Mongodb {
     fn piece(&mut self, direction: Direction, piece: Piece<'_>, at: &At, sink: &mut dyn Sink) {
-        let is_request = direction == self.role.request_direction();
-        let side = if is_request { &mut self.requests } else { &mut self.responses };
+        let is_request = self.sides.is_request(direction);
+        let side = self.sides.side(is_request);
         let mut framer = std::mem::take(&mut side.framer);
         let begins = matches!(piece, Piece::Bytes(bytes) if Header::read(bytes).is_some());
         if framer.is_lost() && at.segment_start && begins {
@@ -276,7 +265,7 @@ impl Conversation for Mongodb {
             sink.problem(Problem::Resynchronised);
         }
         framer.push(piece, at, &mut Messages, |_, found, at| {
-            let side = if is_request { &mut self.requests } else { &mut self.responses };
+            let side = self.sides.side(is_request);
             match found {
                 Found::Begin => side.began = Some(*at),
                 Found::Message { header, payload, .. } => {
@@ -299,31 +288,17 @@ impl Conversation for Mongodb {
             }
             true
         });
-        let side = if is_request { &mut self.requests } else { &mut self.responses };
+        let side = self.sides.side(is_request);
         side.framer = framer;
     }
 
     fn end(&mut self, end: End, time_ns: MonoNs, sink: &mut dyn Sink) {
-        let (of, reset) = match end {
-            End::Received => (Some(Direction::Received), false),
-            End::Sent => (Some(Direction::Sent), false),
-            End::Both { reset } => (None, reset),
-        };
-        let requests = self.role.request_direction();
-        self.requests.is_over |= of.is_none_or(|of| of == requests);
-        self.responses.is_over |= of.is_none_or(|of| of != requests);
-        if !self.responses.is_over {
-            return;
-        }
+        let Some(error) = self.sides.end(end) else { return };
         for mut asked in std::mem::take(&mut self.waiting) {
-            let error = if reset {
-                DatabaseError::ConnectionReset
-            } else {
-                DatabaseError::ConnectionClosed
-            };
             asked.flags.set(Flags::NO_RESPONSE);
             asked.ended(time_ns);
-            sink.exchange(asked.into_exchange(|request| call(request, Some(error), false)));
+            let error = Some(error.clone());
+            sink.exchange(asked.into_exchange(|request| call(request, error, false)));
         }
     }
 
@@ -331,8 +306,7 @@ impl Conversation for Mongodb {
 
     fn abandon(&mut self, time_ns: MonoNs, sink: &mut dyn Sink) {
         self.report_all(Flags::TRUNCATED, time_ns, sink);
-        self.requests.framer.lose();
-        self.responses.framer.lose();
+        self.sides.lose();
     }
 
     fn mark_lossy(&mut self) {
@@ -340,7 +314,7 @@ impl Conversation for Mongodb {
     }
 
     fn is_over(&self) -> bool {
-        self.requests.is_over && self.responses.is_over
+        self.sides.is_over()
     }
 
     fn is_wrong(&self) -> bool {
@@ -353,8 +327,7 @@ impl Conversation for Mongodb {
 
     fn memory(&self) -> usize {
         const TEXTS: usize = 64;
-        self.requests.framer.memory()
-            + self.responses.framer.memory()
+        self.sides.memory()
             + self.waiting.capacity() * size_of::<Asked<Request>>()
             + self.known.len() * (size_of::<Statement>() + TEXTS)
     }

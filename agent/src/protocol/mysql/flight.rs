@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::command::Answer;
-use super::packet::Tail;
+use super::packet::{Code, Tail};
 use super::reply::Outcome;
 use super::statements::size;
 use crate::protocol::Call;
@@ -71,6 +71,7 @@ impl Command {
             statement: self.statement,
             namespace: self.namespace,
             error: None,
+            sqlstate: None,
             answered: false,
             rows: None,
             batch: None,
@@ -79,16 +80,18 @@ impl Command {
         match end {
             Ended::Whole(outcome) => {
                 call.answered = true;
-                call.error = outcome.error.map(code);
+                if let Some(code) = outcome.error {
+                    fail(&mut call, code);
+                }
                 call.rows = rows(&call.statement, outcome);
                 // Each statement of a text has a result; so has each of a procedure.
                 let results = Some(outcome.results).filter(|results| *results > 1);
                 call.batch = results.filter(|_| &*call.statement.operation != "CALL");
             }
             Ended::Tail(Tail::End(_)) => call.answered = true,
-            Ended::Tail(Tail::Failed(number)) => {
+            Ended::Tail(Tail::Failed(code)) => {
                 call.answered = true;
-                call.error = Some(code(*number));
+                fail(&mut call, *code);
             }
             Ended::Unseen => {}
             Ended::Broken(error) => call.error = Some(error.clone()),
@@ -112,8 +115,9 @@ pub(super) enum Ended {
 
 /// `error.type` and `db.response.status_code`: the number, as the conventions for MySQL ask for; several
 /// numbers share an SQLSTATE.
-fn code(number: u16) -> DatabaseError {
-    DatabaseError::Code(number.to_string().into())
+fn fail(call: &mut DatabaseCall, Code { number, state }: Code) {
+    call.error = Some(DatabaseError::Code(number.to_string().into()));
+    call.sqlstate = state;
 }
 
 /// Rows that were returned, or else changed by a statement that changes rows: every OK has their number.

@@ -169,6 +169,8 @@ struct State {
     /// The client sends a file.
     is_file: bool,
     statements: Statements,
+    /// The session has the mode `NO_BACKSLASH_ESCAPES`, as the last result told.
+    no_escapes: bool,
     /// The one of a command that is not known, shared by all of them.
     unknown: Arc<Statement>,
     namespace: Option<Arc<str>>,
@@ -200,6 +202,7 @@ impl Mysql {
                 sending: Sending::Nothing,
                 is_file: false,
                 statements: Statements::default(),
+                no_escapes: false,
                 unknown: Arc::default(),
                 namespace: None,
                 malformed: 0,

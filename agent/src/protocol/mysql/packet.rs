@@ -6,6 +6,8 @@
 
 use bytes::Buf as _;
 
+use crate::span::database::SqlState;
+
 /// Bytes of a packet's header.
 pub(super) const HEADER: usize = 4;
 
@@ -27,9 +29,10 @@ pub(super) const SHORTEST: u64 = 23;
 /// Error number by which MariaDB says how far it has come: the command goes on.
 const PROGRESS: u16 = 0xffff;
 
-/// `SERVER_MORE_RESULTS_EXISTS`, `SERVER_STATUS_CURSOR_EXISTS`.
+/// `SERVER_MORE_RESULTS_EXISTS`, `SERVER_STATUS_CURSOR_EXISTS`, `SERVER_STATUS_NO_BACKSLASH_ESCAPES`.
 const MORE_RESULTS: u16 = 0x0008;
 const CURSOR: u16 = 0x0040;
+const NO_ESCAPES: u16 = 0x0200;
 
 /// Length of the payload and number of the packet, from its header.
 pub(super) fn header(header: &[u8]) -> Option<(u64, u8)> {
@@ -44,13 +47,20 @@ pub(super) struct Status {
     pub(super) more: bool,
     /// The rows are to be asked for.
     pub(super) cursor: bool,
+    /// A backslash escapes nothing in the strings of statements that follow.
+    pub(super) no_escapes: bool,
     /// Rows that were changed, in an OK packet.
     pub(super) changed: Option<u64>,
 }
 
 impl Status {
     fn new(flags: u16, changed: Option<u64>) -> Self {
-        Self { more: flags & MORE_RESULTS != 0, cursor: flags & CURSOR != 0, changed }
+        Self {
+            more: flags & MORE_RESULTS != 0,
+            cursor: flags & CURSOR != 0,
+            no_escapes: flags & NO_ESCAPES != 0,
+            changed,
+        }
     }
 }
 
@@ -68,21 +78,31 @@ pub(super) fn status(payload: &[u8], length: u64) -> Option<Status> {
     Some(Status::new(flags, Some(changed)))
 }
 
-/// What an ERR packet says.
+/// What there is in an ERR packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The number of an error.
-    Code(u16),
+    /// An error.
+    Code(Code),
     /// None: MariaDB's report of progress.
     Progress,
 }
 
-/// The error number of an ERR packet.
+/// An error's number and, since version 4.1 of the protocol, its SQLSTATE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Code {
+    pub(super) number: u16,
+    pub(super) state: Option<SqlState>,
+}
+
+/// What an ERR packet says.
 pub(super) fn failure(payload: &[u8]) -> Option<Failure> {
     let mut rest = payload.get(1..)?;
     Some(match rest.try_get_u16_le().ok()? {
         PROGRESS => Failure::Progress,
-        code => Failure::Code(code),
+        number => {
+            let state = rest.strip_prefix(b"#").and_then(|rest| rest.first_chunk().copied());
+            Failure::Code(Code { number, state: state.and_then(SqlState::new) })
+        }
     })
 }
 
@@ -118,7 +138,7 @@ pub(super) enum Tail {
     /// A result set ended.
     End(Status),
     /// The response ended with an error.
-    Failed(u16),
+    Failed(Code),
 }
 
 /// Looks for a packet at the end of a call's bytes that ends a response: EOF, OK in the place of EOF, or
@@ -176,7 +196,14 @@ mod tests {
         assert_eq!(status(b"\0\xfc\x01\x02\xfe\0\0\0\0\0\0\0\0\x02\0\0\0rows", 23), changed(0x201));
         assert_eq!(status(b"\xfe\0\0\x40\0\0\0", 7).map(|status| status.cursor), Some(true));
         assert_eq!(status(b"\0\x03\0\x02", 7), None, "cut");
-        assert_eq!(failure(b"\xff\x7a\x04#42S02no table"), Some(Failure::Code(1146)));
+        let code = |number, state: Option<&[u8; 5]>| {
+            Some(Failure::Code(Code { number, state: state.copied().and_then(SqlState::new) }))
+        };
+        assert_eq!(failure(b"\xff\x7a\x04#42S02no table"), code(1146, Some(b"42S02")));
+        assert_eq!(failure(b"\xff\x10\x04too many"), code(1040, None), "of an old server");
+        assert_eq!(failure(b"\xff\x7a\x04#42"), code(1146, None), "cut");
+        assert_eq!(failure(b"\xff\x7a\x04#42s 2no table"), code(1146, None), "not a state");
+        assert_eq!(status(b"\xfe\0\0\0\x02", 5).map(|status| status.no_escapes), Some(true));
         assert_eq!(failure(b"\xff\xff\xff\x01"), Some(Failure::Progress));
     }
 
@@ -189,7 +216,8 @@ mod tests {
         assert_eq!(tail(b"abc\x07\0\0\x09\xfe\0\0\x02\0\0\0", Some(false)), changed);
         assert_eq!(tail(b"abc\x07\0\0\x09\xfe\0\0\x02\0\0\0", Some(true)), None);
         let error = b"row\x12\0\0\x09\xff\x25\x05#70100cancelled";
-        assert_eq!(tail(error, None), Some(Tail::Failed(1317)));
+        let state = SqlState::new(*b"70100");
+        assert_eq!(tail(error, None), Some(Tail::Failed(Code { number: 1317, state })));
         assert_eq!(tail(b"abc\x05\0\0\x09\xfe\0\0\x02\0x", None), None);
         assert_eq!(tail(b"", None), None);
     }

@@ -8,7 +8,7 @@ use bytes::Buf as _;
 
 use super::command::Answer;
 use super::handshake::Metadata;
-use super::packet::{self, EOF, EOF_LENGTH, ERR, FULL, Failure, LOCAL_INFILE, OK, Status};
+use super::packet::{self, Code, EOF, EOF_LENGTH, ERR, FULL, Failure, LOCAL_INFILE, OK, Status};
 
 /// Columns of a result at most; servers allow 4,096.
 const MAX_COLUMNS: u64 = 0xffff;
@@ -25,8 +25,8 @@ pub(super) struct Form {
 /// How a call went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// The number of an error.
-    pub(super) error: Option<u16>,
+    /// What went wrong.
+    pub(super) error: Option<Code>,
     /// Rows that were returned; `None` where no result had any.
     pub(super) returned: Option<u64>,
     /// Rows that were changed.
@@ -35,6 +35,8 @@ pub(super) struct Outcome {
     pub(super) results: u32,
     /// What the statement is known by from now on.
     pub(super) prepared: Option<u32>,
+    /// Whether a backslash escapes nothing from now on, where that was told.
+    pub(super) no_escapes: Option<bool>,
 }
 
 /// What a packet leads to.
@@ -265,6 +267,7 @@ impl Reply {
     fn ended(&mut self, status: Option<Status>) -> Step {
         let Some(status) = status else { return Step::Malformed };
         self.outcome.results += 1;
+        self.outcome.no_escapes = Some(status.no_escapes);
         self.outcome.changed =
             self.outcome.changed.saturating_add(status.changed.unwrap_or_default());
         if status.more && self.answer == Answer::Results {

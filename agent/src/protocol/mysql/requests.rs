@@ -216,7 +216,8 @@ impl State {
                     flags.set(Flags::TRUNCATED);
                     return;
                 };
-                let statement = statement::shared(Sql::Mysql, text, is_cut, self.limits.query_text);
+                let sql = if self.no_escapes { Sql::MysqlNoEscapes } else { Sql::Mysql };
+                let statement = statement::shared(sql, text, is_cut, self.limits.query_text);
                 if code == Code::PREPARE {
                     item.statement = about("PREPARE", &statement);
                     self.statements.ask(&statement);

@@ -204,6 +204,7 @@ impl State {
                 }
                 self.standing = Standing::Proven;
                 self.malformed = 0;
+                self.no_escapes = outcome.no_escapes.unwrap_or(self.no_escapes);
                 if outcome.error.is_none() {
                     self.takes_effect(effect, outcome.prepared, sink);
                 }
@@ -279,7 +280,11 @@ impl State {
         if !at.segment_end || is_compressed {
             return;
         }
-        match packet::tail(bytes, self.form.has_eof) {
+        let tail = packet::tail(bytes, self.form.has_eof);
+        if let Some(Tail::End(status)) = &tail {
+            self.no_escapes = status.no_escapes;
+        }
+        match tail {
             Some(Tail::End(status)) if status.more => {}
             Some(tail) => self.end_blind(&Ended::Tail(tail), sink),
             None => {}

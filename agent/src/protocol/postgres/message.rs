@@ -100,7 +100,8 @@ impl Framing for Frontend {
         if self.starting {
             let (length, code) = startup(bytes)?;
             let keep = if code >> 16 == MAJOR { MAX_STARTUP as usize } else { 0 };
-            return is_startup(length, code).then_some((u64::from(length) - 8, keep));
+            let rest = length.checked_sub(8)?;
+            return is_startup(length, code).then_some((rest.into(), keep));
         }
         let (kind, length) = header(bytes)?;
         // Passwords, values of parameters and copied data are not kept.

@@ -91,6 +91,7 @@ impl Item {
             namespace: self.namespace,
             answered: self.answered,
             error: self.error,
+            sqlstate: None,
             rows: self.rows,
             batch: (self.commands > 1).then_some(self.commands),
             waits: self.waits,

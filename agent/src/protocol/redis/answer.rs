@@ -1,5 +1,6 @@
 //! Answers of RESP2 and RESP3, nested to a bound, attributes and streamed types included.
 
+use super::command;
 use super::request::number;
 use crate::protocol::text::lines::{Found, Next};
 use crate::span::database::DatabaseError;
@@ -10,7 +11,7 @@ const MAX_DEPTH: usize = 64;
 /// Elements of an aggregate, and bytes of a string, at most.
 const MAX_ELEMENTS: u64 = 1 << 40;
 
-/// Bytes of the first word of an error that are kept.
+/// Bytes of the first word of an error that are looked at.
 const MAX_CODE: usize = 32;
 
 /// What is kept of the first element of an aggregate.
@@ -49,12 +50,8 @@ impl Answer {
     }
 
     fn set_error(&mut self, text: &[u8]) {
-        let is_code =
-            |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
-        let code = text.split(|byte| *byte == b' ').next().unwrap_or_default();
-        let is_plausible = (1..=MAX_CODE).contains(&code.len()) && code.iter().all(is_code);
-        // A script may put anything there.
-        let code = str::from_utf8(code).ok().filter(|_| is_plausible).unwrap_or("_OTHER");
+        let word = text.split(|byte| *byte == b' ').next().unwrap_or_default();
+        let code = command::error_code(word).unwrap_or("_OTHER");
         self.error = Some(DatabaseError::Code(code.into()));
         let says = |begin: &str| {
             text.get(..begin.len()).is_some_and(|text| text.eq_ignore_ascii_case(begin.as_bytes()))

@@ -1,5 +1,7 @@
 //! Commands of Redis: which there are, and which change what follows on their connection.
 
+use std::sync::LazyLock;
+
 use crate::protocol::text::statements::{MAX_NAME, Name};
 
 /// Bytes of a word of a command that are looked at.
@@ -113,9 +115,61 @@ pub(super) fn add_word(name: &mut Name, word: &[u8]) -> bool {
 /// Whether it is a command that Redis has. Those of modules are told by their dot.
 pub(super) fn is_known(word: &[u8]) -> bool {
     let mut name = Name::UNKNOWN;
-    add_word(&mut name, word)
-        && (name.text().contains('.') || KNOWN.split(' ').any(|known| known == name.text()))
+    add_word(&mut name, word) && (name.text().contains('.') || is_listed(name.text()))
 }
+
+/// Whether what a command is called may be shown. What Redis does not have may be anything: a secret that
+/// somebody typed, or a name that was given to a command to hide it. Commands of modules, told by their
+/// dot, may be shown where the server obeyed (`obeyed`).
+pub(super) fn may_be_shown(name: &str, obeyed: bool) -> bool {
+    let command = name.split(' ').next().unwrap_or_default();
+    is_listed(command) || obeyed && command.contains('.')
+}
+
+/// Whether it is one of [`KNOWN`], in capitals.
+fn is_listed(command: &str) -> bool {
+    static SORTED: LazyLock<Vec<&str>> = LazyLock::new(|| {
+        let mut sorted: Vec<&str> = KNOWN.split(' ').collect();
+        sorted.sort_unstable();
+        sorted
+    });
+    SORTED.binary_search(&command).is_ok()
+}
+
+/// Adds the second word of a command that has several under one name, if there is such a sub-command.
+pub(super) fn add_sub_command(name: &mut Name, word: &[u8]) -> bool {
+    let is_one = |known: &str| known.as_bytes().eq_ignore_ascii_case(word);
+    SUB_COMMANDS.split(' ').any(is_one) && add_word(name, word)
+}
+
+/// The sub-commands of Redis 8 and Valkey 8, of all commands that have some; of `DEBUG` those that are
+/// documented.
+const SUB_COMMANDS: &str = "\
+    GET SET INFO LIST STATS SETNAME SETINFO GETNAME ID NO-EVICT NO-TOUCH TRACKING REPLY KILL \
+    SLOTS SHARDS NODES DOCS COUNT LOAD EXISTS FLUSH USAGE ENCODING FREQ IDLETIME REFCOUNT CREATE \
+    CREATECONSUMER DELCONSUMER DESTROY SETID CONSUMERS GROUPS STREAM HELP RESETSTAT REWRITE \
+    CHANNELS NUMSUB NUMPAT SHARDCHANNELS SHARDNUMSUB LEN RESET CAT DELUSER DRYRUN GENPASS GETUSER \
+    LOG SAVE SETUSER USERS WHOAMI CACHING CAPA GETREDIR IMPORT-SOURCE PAUSE TRACKINGINFO UNBLOCK \
+    UNPAUSE ADDSLOTS ADDSLOTSRANGE BUMPEPOCH CANCELSLOTMIGRATIONS COUNT-FAILURE-REPORTS \
+    COUNTKEYSINSLOT DELSLOTS DELSLOTSRANGE FAILOVER FLUSHSLOTS FORGET GETKEYSINSLOT \
+    GETSLOTMIGRATIONS KEYSLOT LINKS MEET MIGRATESLOTS MIGRATION MYID MYSHARDID REPLICAS REPLICATE \
+    SAVECONFIG SET-CONFIG-EPOCH SETSLOT SLAVES SLOT-STATS SYNCSLOTS GETKEYS GETKEYSANDFLAGS \
+    DELETE DUMP RESTORE DOCTOR GRAPH HISTOGRAM HISTORY LATEST MALLOC-STATS PURGE LOADEX UNLOAD \
+    DEBUG SHOW CKQUORUM CONFIG FLUSHCONFIG GET-MASTER-ADDR-BY-NAME INFO-CACHE \
+    IS-MASTER-DOWN-BY-ADDR MASTER MASTERS MONITOR PENDING-SCRIPTS REMOVE SENTINELS \
+    SIMULATE-FAILURE OBJECT SLEEP JMAP RELOAD DIGEST SEGFAULT SET-ACTIVE-EXPIRE";
+
+/// The word of an error, if it is one that Redis gives; a script may put anything there.
+pub(super) fn error_code(word: &[u8]) -> Option<&'static str> {
+    ERRORS.split(' ').find(|code| code.as_bytes() == word)
+}
+
+/// First words of the errors of Redis 8, Valkey 8 and Sentinel.
+const ERRORS: &str = "\
+    ERR WRONGTYPE MOVED ASK NOAUTH WRONGPASS NOPERM NOSCRIPT EXECABORT BUSYGROUP NOGROUP \
+    CROSSSLOT CLUSTERDOWN TRYAGAIN LOADING BUSY OOM READONLY MISCONF MASTERDOWN NOREPLICAS \
+    NOPROTO UNBLOCKED BUSYKEY INPROG NOGOODSLAVE NOQUORUM NOMASTERLINK UNKILLABLE NOTBUSY IOERR \
+    NOADDR NOTREADY DENIED FAILOVER REDIRECT NOSUB STALE INVALIDOBJ DUPLICATE NOTALIGNED";
 
 /// The commands of Redis 8 and Valkey 8.
 const KNOWN: &str = "\
@@ -153,6 +207,19 @@ mod tests {
         assert!(is_known(b"ZUNIONSTORE") && is_known(b"ACL") && is_known(b"blmove"));
         assert!(is_known(b"get") && is_known(b"FT.SEARCH") && !is_known(b"hello world"));
         assert!(!is_known(b"GETS"));
+    }
+
+    #[test]
+    fn what_may_be_shown() {
+        assert!(may_be_shown("GET", false) && may_be_shown("CONFIG GET", false));
+        assert!(may_be_shown("FT.SEARCH", true) && !may_be_shown("FT.SEARCH", false));
+        assert!(!may_be_shown("SWORDFISH", true) && !may_be_shown("", true));
+        assert!(KNOWN.split(' ').all(is_listed));
+        let mut name = Name::UNKNOWN;
+        assert!(add_word(&mut name, b"debug") && !add_sub_command(&mut name, b"swordfish"));
+        assert!(add_sub_command(&mut name, b"sleep"));
+        assert_eq!(name.text(), "DEBUG SLEEP");
+        assert_eq!((error_code(b"MOVED"), error_code(b"SWORDFISH")), (Some("MOVED"), None));
     }
 
     #[test]

@@ -341,11 +341,16 @@ impl Dialogue for Redis {
             statement: Arc::clone(&request.statement),
             namespace: None,
             error: None,
+            sqlstate: None,
             answered: true,
             rows: None,
             batch: None,
             waits: request.waits,
         };
+        let obeyed = matches!(&outcome, Outcome::Answer(answer) if !answer.no_such_command);
+        if !command::may_be_shown(&call.statement.operation, obeyed) {
+            call.statement = self.statements.get(&Name::UNKNOWN, 0);
+        }
         match outcome {
             Outcome::Answer(answer) => {
                 call.waits &= !answer.queued;
@@ -357,10 +362,6 @@ impl Dialogue for Redis {
                 }
                 if answer.error.is_none() {
                     self.done(&request, answer.queued);
-                }
-                if answer.no_such_command {
-                    // It may be anything, a secret, too.
-                    call.statement = self.statements.get(&Name::UNKNOWN, 0);
                 }
                 call.error = answer.error;
             }

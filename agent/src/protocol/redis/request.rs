@@ -3,7 +3,7 @@
 //! Of a command only its name is kept, with the sub-command where that belongs to the name. Keys, values,
 //! user names and passwords are passed over by their lengths.
 
-use super::command::{Kind, MAX_WORD, add_word, is_container};
+use super::command::{Kind, MAX_WORD, add_sub_command, add_word, is_container};
 use crate::protocol::text::lines::{Found, Next};
 use crate::protocol::text::statements::Name;
 
@@ -107,7 +107,7 @@ impl Reading {
             (1, _)
                 if is_container(command.name.text())
                     && whole
-                    && add_word(&mut command.name, word) =>
+                    && add_sub_command(&mut command.name, word) =>
             {
                 command.arguments = command.arguments.saturating_sub(1);
                 if command.kind == Kind::Client && is("REPLY") {

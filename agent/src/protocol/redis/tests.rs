@@ -149,7 +149,7 @@ fn answers_of_every_type() {
     for answer in all {
         check(&[(&["GET a"], answer), (&["PING"], "+PONG\r\n")], &["GET", "PING"]);
     }
-    check(&[(&["EVAL x 0"], "!21\r\nSYNTAX invalid syntax\r\n")], &["EVAL SYNTAX"]);
+    check(&[(&["EVAL x 0"], "!21\r\nSYNTAX invalid syntax\r\n")], &["EVAL _OTHER"]);
     check(
         &[(&["GET a", "PING"], ">2\r\n+invalidate\r\n*1\r\n+a\r\n+x\r\n+y\r\n")],
         &["GET", "PING"],

@@ -62,7 +62,7 @@ impl Statements {
             return Arc::new(describe(sql, text, cut, query_text));
         }
         self.key.clear();
-        self.key.push(u8::from(sql == Sql::Mysql) << 1 | u8::from(cut));
+        self.key.push((sql as u8) << 1 | u8::from(cut));
         self.key.extend_from_slice(&query_text.to_ne_bytes());
         push_without_numbers(&mut self.key, text);
         if let Some(statement) = self.young.by_text.get(self.key.as_slice()) {

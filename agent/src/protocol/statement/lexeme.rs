@@ -1,5 +1,7 @@
 //! From a text to tokens, of which it is known which are literals.
 
+use std::any::TypeId;
+
 use sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 
@@ -51,6 +53,44 @@ impl Item<'_> {
     }
 }
 
+/// MySQL's rules but for backslashes, which are characters like others: what the tokenizer asks for.
+#[derive(Debug)]
+struct NoEscapes;
+
+impl Dialect for NoEscapes {
+    fn dialect(&self) -> TypeId {
+        TypeId::of::<MySqlDialect>()
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        MySqlDialect {}.is_identifier_start(ch)
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        MySqlDialect {}.is_identifier_part(ch)
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        MySqlDialect {}.is_delimited_identifier_start(ch)
+    }
+
+    fn supports_string_literal_backslash_escape(&self) -> bool {
+        false
+    }
+
+    fn supports_numeric_prefix(&self) -> bool {
+        MySqlDialect {}.supports_numeric_prefix()
+    }
+
+    fn supports_multiline_comment_hints(&self) -> bool {
+        MySqlDialect {}.supports_multiline_comment_hints()
+    }
+
+    fn requires_single_line_comment_whitespace(&self) -> bool {
+        MySqlDialect {}.requires_single_line_comment_whitespace()
+    }
+}
+
 /// The tokens of a text.
 #[derive(Debug)]
 pub(super) struct Lexed {
@@ -64,6 +104,7 @@ impl Lexed {
         let dialect: &dyn Dialect = match sql {
             Sql::Postgresql => &PostgreSqlDialect {},
             Sql::Mysql => &MySqlDialect {},
+            Sql::MysqlNoEscapes => &NoEscapes,
         };
         let mut tokens = Vec::new();
         let result = Tokenizer::new(dialect, text).tokenize_with_location_into_buf(&mut tokens);
@@ -75,16 +116,24 @@ impl Lexed {
             tokens.truncate(first + 1);
             return Self { tokens, whole: false };
         }
+        let mut lexed = Self { tokens, whole: !cut };
         if cut {
             // It may be the beginning of a longer one.
-            tokens.pop();
+            lexed.tokens.pop();
         } else if result.is_err() {
-            // A string that does not end: another rule for quotes may be in force than the default
-            // one, and what looks like words behind the first string may be strings.
-            let first = tokens.iter().position(|token| is_string(&token.token));
-            tokens.truncate(first.map_or(tokens.len(), |first| first + 1));
+            // A string that does not end.
+            lexed.distrust();
         }
-        Self { tokens, whole: !cut && result.is_ok() }
+        lexed
+    }
+
+    /// Forgets what is behind the first string: another rule for quotes may be in force than the default
+    /// one, or the text is in an encoding in which `\` and quotes are parts of characters, so that what looks
+    /// like words may be in strings.
+    pub(super) fn distrust(&mut self) {
+        let first = self.tokens.iter().position(|token| is_string(&token.token));
+        self.tokens.truncate(first.map_or(self.tokens.len(), |first| first + 1));
+        self.whole = false;
     }
 
     /// Whether these are all tokens of the text.

@@ -40,6 +40,8 @@ pub enum Sql {
     Postgresql,
     /// MySQL and MariaDB with their default modes: `"` quotes strings, `\` escapes in them.
     Mysql,
+    /// The same in the mode `NO_BACKSLASH_ESCAPES`.
+    MysqlNoEscapes,
 }
 
 /// Describes a text: what it does, to which table, and the text without literals, of which
@@ -53,8 +55,15 @@ pub enum Sql {
 pub fn describe(sql: Sql, text: &[u8], cut: bool, query_text: usize) -> Statement {
     let kept = text.get(..MAX_TEXT).unwrap_or(text);
     let cut = cut || kept.len() < text.len();
+    let is_foreign = match str::from_utf8(kept) {
+        Ok(_) => false,
+        Err(error) => !cut || error.error_len().is_some(),
+    };
     let kept = String::from_utf8_lossy(kept);
-    let lexed = lexeme::Lexed::new(sql, &kept, cut);
+    let mut lexed = lexeme::Lexed::new(sql, &kept, cut);
+    if is_foreign {
+        lexed.distrust();
+    }
     let items = lexed.items();
     let found = tables::analyse(&items, lexed.is_whole());
     Statement {

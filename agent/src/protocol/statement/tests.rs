@@ -216,6 +216,8 @@ fn texts_without_literals() {
     check("INSERT INTO t VALUES (1, 2), (3, now())", "INSERT INTO t VALUES (?, ?), (?, now())");
     check("SELECT x'deadbeef', 0x1F, N'a', b'101', 0b101, 1_000", "SELECT ?, ?, ?, ?, ?, ?");
     check("SET secret = swordfish, b = 1", "SET secret =?");
+    check("SELECT 1; SET secret = swordfish", "SELECT ?; SET secret =?");
+    check("ALTER ROLE a SET secret TO swordfish", "ALTER ROLE a SET secret TO ?");
     let postgresql = |text: &str, expected: &str| {
         assert_eq!(without_literals(Sql::Postgresql, text), expected);
     };
@@ -242,6 +244,18 @@ fn broken_and_cut_texts_give_what_is_certain() {
     }
     let broken = describe("SELECT a FROM t WHERE b = 'x' AND c = 'swordfish", false);
     assert_eq!(broken.text.as_deref(), Some("SELECT a FROM t WHERE b = ?"));
+    // The server tells of this mode.
+    let plain =
+        b"SELECT a FROM t WHERE b IN ('x\\', 'swordfish', '\\', 'swordfish', 'y') AND `c` = 0x1F";
+    let other = super::describe(Sql::MysqlNoEscapes, plain, false, 100);
+    assert_eq!(other.text.as_deref(), Some("SELECT a FROM t WHERE b IN (?) AND `c` = ?"));
+    // In Shift JIS and GBK the second byte of a character may be a backslash.
+    let foreign = b"SELECT a FROM t WHERE b IN ('\x83\\', 'swordfish', 'x', '\x83\\', 'swordfish')";
+    for (sql, cut) in [(Sql::Mysql, false), (Sql::Mysql, true), (Sql::Postgresql, false)] {
+        let other = super::describe(sql, foreign, cut, 100);
+        assert!(!format!("{other:?}").contains("swordfish"), "{other:?}");
+        assert_eq!(&*other.summary, "SELECT t");
+    }
     let cut = describe("SELECT a FROM orders WHERE b = 'swordf", true);
     assert_eq!((&*cut.operation, &*cut.collection), ("SELECT", ""));
     assert_eq!(&*cut.summary, "SELECT orders");

@@ -14,8 +14,7 @@ pub(super) fn without_literals(items: &[Item<'_>], limit: usize) -> String {
         all => all,
     };
     let mut out = String::new();
-    // Names given to what is set may be values without quotes.
-    let sets = items.first().is_some_and(|first| first.is("SET"));
+    let mut sets = gives_values(items);
     let mut rest = items;
     while let Some((item, after)) = rest.split_first() {
         if out.len() >= limit {
@@ -26,7 +25,9 @@ pub(super) fn without_literals(items: &[Item<'_>], limit: usize) -> String {
         }
         write_token(&mut out, item);
         rest = after;
-        if item.is("IN") {
+        if item.class == Class::End {
+            sets = gives_values(rest);
+        } else if item.is("IN") {
             rest = fold_list(&mut out, rest, Class::Open);
         } else if *item.token == Token::LBracket {
             rest = fold_elements(&mut out, rest, &Token::RBracket);
@@ -42,6 +43,18 @@ pub(super) fn without_literals(items: &[Item<'_>], limit: usize) -> String {
         out.truncate(end);
     }
     out
+}
+
+/// Whether the statement that begins here gives something a value, which may be one without quotes: what
+/// follows is then not written.
+fn gives_values(items: &[Item<'_>]) -> bool {
+    match items {
+        [first, ..] if first.is("SET") => true,
+        [first, kind, ..] => {
+            first.is("ALTER") && kind.is_any(&["SYSTEM", "ROLE", "USER", "DATABASE"])
+        }
+        _ => false,
+    }
 }
 
 fn write_token(out: &mut String, item: &Item<'_>) {

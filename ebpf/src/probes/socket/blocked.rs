@@ -23,7 +23,7 @@ use crate::{
     maps::BLOCKED,
     params::{offset, setting},
     probes::call::{MSG_TRUNC, begin, kind, kind_of, skips, source, vigie_message},
-    segment,
+    segment::{self, Sockets},
     work::{Source, Work},
 };
 
@@ -34,20 +34,20 @@ const STACK_BYTES: u64 = 16 << 10;
 /// tcp_cleanup_rbuf(sock, copied), for the `fentry` backend.
 #[fentry(function = "tcp_cleanup_rbuf")]
 pub fn fentry_tcp_cleanup_rbuf(ctx: FEntryContext) -> i32 {
-    woken(ctx.arg(0), ctx.arg::<i32>(1).into());
+    woken(ctx.arg(0), ctx.arg::<i32>(1).into(), Sockets::Streams);
     0
 }
 
 /// skb_consume_udp(sock, buffer, copied), for the `fentry` backend: the same for datagrams.
 #[fentry(function = "skb_consume_udp")]
 pub fn fentry_skb_consume_udp(ctx: FEntryContext) -> i32 {
-    woken(ctx.arg(0), ctx.arg::<i32>(2).into());
+    woken(ctx.arg(0), ctx.arg::<i32>(2).into(), Sockets::Datagrams);
     0
 }
 
 /// Takes the receive of a thread that was blocked, if it has copied anything.
 #[inline(always)]
-pub(super) fn woken(sock: u64, copied: i64) {
+pub(super) fn woken(sock: u64, copied: i64, sockets: Sockets) {
     // SAFETY: no arguments.
     let tid = unsafe { bpf_get_current_pid_tgid() } as u32;
     if copied <= 0 || BLOCKED.get_ptr(tid).is_none() {
@@ -56,12 +56,12 @@ pub(super) fn woken(sock: u64, copied: i64) {
     let _ = BLOCKED.remove(tid);
     let Some(registers) = registers() else { return };
     let Some(work) = begin(0) else { return };
-    received(work, registers, sock, copied as u64);
+    received(work, registers, sock, copied as u64, sockets);
     work.give();
 }
 
 #[inline(always)]
-fn received(work: &mut Work, registers: u64, sock: u64, copied: u64) {
+fn received(work: &mut Work, registers: u64, sock: u64, copied: u64, sockets: Sockets) {
     let register = |offset| read::<u64>(registers, offset).unwrap_or(u64::MAX);
     let kind = kind_of(register(offset_of!(pt_regs, orig_rax)));
     let second = register(offset_of!(pt_regs, rsi));
@@ -87,7 +87,7 @@ fn received(work: &mut Work, registers: u64, sock: u64, copied: u64) {
     }
     // Who sent it is not in the program's memory yet.
     work.name_from = name::NONE;
-    segment::moved(work, Direction::Received);
+    segment::moved(work, Direction::Received, sockets);
 }
 
 /// Where the registers of the system call are that the current thread is in.

@@ -18,20 +18,20 @@ use aya_ebpf::{
 use vigie_common::record::Direction;
 
 use super::{Call, finished, released, sock_of};
-use crate::entered;
+use crate::{entered, segment::Sockets};
 
 macro_rules! sends {
     ($($exit:ident, $function:literal;)*) => {$(
         #[fexit(function = $function)]
         pub fn $exit(ctx: FExitContext) -> i32 {
-            sent(&ctx, ctx.arg(1), ctx.arg(2), ctx.arg(3), 0);
+            sent(&ctx, ctx.arg(1), ctx.arg(2), ctx.arg(3), 0, Sockets::Any);
             0
         }
     )*};
 }
 
 macro_rules! receives {
-    ($($exit:ident, $function:literal;)*) => {$(
+    ($($exit:ident, $function:literal, $sockets:ident;)*) => {$(
         #[fexit(function = $function)]
         pub fn $exit(ctx: FExitContext) -> i32 {
             finished(&Call {
@@ -42,6 +42,7 @@ macro_rules! receives {
                 returned: ctx.arg::<i32>(4).into(),
                 direction: Direction::Received,
                 enter_ns: 0,
+                sockets: Sockets::$sockets,
             });
             0
         }
@@ -54,9 +55,9 @@ sends! {
 }
 
 receives! {
-    fexit_inet_recvmsg, "inet_recvmsg";
-    fexit_inet6_recvmsg, "inet6_recvmsg";
-    fexit_unix_stream_recvmsg, "unix_stream_recvmsg";
+    fexit_inet_recvmsg, "inet_recvmsg", Any;
+    fexit_inet6_recvmsg, "inet6_recvmsg", Any;
+    fexit_unix_stream_recvmsg, "unix_stream_recvmsg", Streams;
 }
 
 /// Notes when the send begins: TCP tells it itself, see [`entered`].
@@ -71,21 +72,21 @@ pub fn fentry_unix_stream_sendmsg(_: FEntryContext) -> i32 {
 pub fn fexit_unix_stream_sendmsg(ctx: FExitContext) -> i32 {
     // SAFETY: no arguments.
     let enter_ns = entered::of(unsafe { bpf_get_current_pid_tgid() } as u32);
-    sent(&ctx, ctx.arg(1), ctx.arg(2), ctx.arg(3), enter_ns);
+    sent(&ctx, ctx.arg(1), ctx.arg(2), ctx.arg(3), enter_ns, Sockets::Streams);
     0
 }
 
 /// inet_sendpage(socket, page, offset, size, flags)
 #[fexit(function = "inet_sendpage")]
 pub fn fexit_inet_sendpage(ctx: FExitContext) -> i32 {
-    sent(&ctx, 0, ctx.arg(3), ctx.arg(5), 0);
+    sent(&ctx, 0, ctx.arg(3), ctx.arg(5), 0, Sockets::Streams);
     0
 }
 
 /// unix_stream_sendpage(socket, page, offset, size, flags)
 #[fexit(function = "unix_stream_sendpage")]
 pub fn fexit_unix_stream_sendpage(ctx: FExitContext) -> i32 {
-    sent(&ctx, 0, ctx.arg(3), ctx.arg(5), 0);
+    sent(&ctx, 0, ctx.arg(3), ctx.arg(5), 0, Sockets::Streams);
     0
 }
 
@@ -100,6 +101,7 @@ pub fn fexit_tcp_splice_read(ctx: FExitContext) -> i32 {
         returned: ctx.arg::<i32>(5).into(),
         direction: Direction::Received,
         enter_ns: 0,
+        sockets: Sockets::Streams,
     });
     0
 }
@@ -111,7 +113,14 @@ pub fn fentry_unix_release(ctx: FEntryContext) -> i32 {
 }
 
 #[inline(always)]
-fn sent(ctx: &FExitContext, message: u64, asked: u64, returned: i32, enter_ns: u64) {
+fn sent(
+    ctx: &FExitContext,
+    message: u64,
+    asked: u64,
+    returned: i32,
+    enter_ns: u64,
+    sockets: Sockets,
+) {
     finished(&Call {
         sock: sock_of(ctx.arg(0)),
         message,
@@ -120,5 +129,6 @@ fn sent(ctx: &FExitContext, message: u64, asked: u64, returned: i32, enter_ns: u
         returned: returned.into(),
         direction: Direction::Sent,
         enter_ns,
+        sockets,
     });
 }

@@ -34,6 +34,7 @@ use crate::{
     maps::{IN_FLIGHT, count, is_needed, need},
     params::offset,
     process,
+    segment::Sockets,
 };
 
 /// Calls at a time, unless configured.
@@ -140,7 +141,7 @@ pub fn kretprobe_datagram_sent(ctx: RetProbeContext) -> u32 {
     let call = unsafe { &mut *call };
     let sent = i64::from(ctx.ret::<i32>());
     if call.kind == SENT && sent > 0 && sent as u64 == call.asked {
-        handle(call, sent);
+        handle(call, sent, Sockets::Datagrams);
     }
     0
 }
@@ -153,13 +154,13 @@ pub fn kprobe_skb_consume_udp(ctx: ProbeContext) -> u32 {
     // SAFETY: no arguments.
     let thread = unsafe { bpf_get_current_pid_tgid() };
     let Some(call) = IN_FLIGHT.get_ptr_mut(thread) else {
-        blocked::woken(argument(&ctx, 0), copied);
+        blocked::woken(argument(&ctx, 0), copied, Sockets::Datagrams);
         return 0;
     };
     // SAFETY: the entry is this thread's own.
     let call = unsafe { &mut *call };
     if call.sock == argument(&ctx, 0) && call.kind == 0 && copied > 0 && is_of(call, copied) {
-        handle(call, copied);
+        handle(call, copied, Sockets::Datagrams);
     }
     0
 }
@@ -197,7 +198,7 @@ pub fn kprobe_tcp_cleanup_rbuf(ctx: ProbeContext) -> u32 {
     let sock = argument(&ctx, 0);
     let copied = i64::from(argument(&ctx, 1) as i32);
     let Some(call) = IN_FLIGHT.get_ptr_mut(thread) else {
-        blocked::woken(sock, copied);
+        blocked::woken(sock, copied, Sockets::Streams);
         return 0;
     };
     // SAFETY: the entry is this thread's own.
@@ -206,7 +207,7 @@ pub fn kprobe_tcp_cleanup_rbuf(ctx: ProbeContext) -> u32 {
         return 0;
     }
     if is_of(call, copied) && (copied != 0 || is_at_end(sock)) {
-        handle(call, copied);
+        handle(call, copied, Sockets::Streams);
     }
     0
 }
@@ -229,7 +230,7 @@ pub fn kprobe_release_sock(ctx: ProbeContext) -> u32 {
     let Some(now) = read::<u32>(sock, offset!(tcp_write_seq)) else { return 0 };
     let sent = i64::from(now.wrapping_sub(call.sequence));
     if sent > 0 && sent <= call.asked as i64 && is_of(call, sent) {
-        handle(call, sent);
+        handle(call, sent, Sockets::Streams);
     }
     0
 }
@@ -322,11 +323,11 @@ fn returned(returned: i64) {
         let Some(left) = iterator::remaining(call.message) else { return };
         let moved = call.asked.wrapping_sub(left) as i64;
         if returned > 0 && moved >= returned && moved <= call.asked as i64 {
-            handle(call, moved);
+            handle(call, moved, Sockets::Streams);
         }
         return;
     }
-    handle(call, returned);
+    handle(call, returned, Sockets::Streams);
     // It is over, and no other call's.
     call.kind = 0;
     call.sock = 0;
@@ -334,7 +335,7 @@ fn returned(returned: i64) {
 
 /// Handles what a call moved beyond what was handled of it, when it has moved this much in all.
 #[inline(always)]
-fn handle(call: &mut InFlight, moved: i64) {
+fn handle(call: &mut InFlight, moved: i64, sockets: Sockets) {
     let handled = call.handled;
     if moved > 0 {
         call.handled = moved as u64;
@@ -350,5 +351,6 @@ fn handle(call: &mut InFlight, moved: i64) {
         returned: moved - handled as i64,
         direction: if call.kind & SENT == 0 { Direction::Received } else { Direction::Sent },
         enter_ns: call.enter_ns,
+        sockets,
     });
 }

@@ -29,7 +29,7 @@ use crate::{
     iterator,
     kernel::read,
     params::offset,
-    segment,
+    segment::{self, Sockets},
     work::Source,
 };
 
@@ -48,6 +48,8 @@ struct Call {
     direction: Direction,
     /// When it began; 0 when that is not known.
     enter_ns: u64,
+    /// Of the hook.
+    sockets: Sockets,
 }
 
 /// Handles a call of the current thread.
@@ -72,7 +74,7 @@ fn finished(call: &Call) {
             iterator::vigie_iterator(work.slot);
         }
         work.sock = call.sock;
-        segment::moved(work, call.direction);
+        segment::moved(work, call.direction, call.sockets);
     }
     work.give();
 }

@@ -38,7 +38,9 @@ use crate::{
         MSG_OOB, MSG_TRUNC, begin, begin_as, has_header, has_several, is_compat, kind, kind_of,
         note_name, skips, source, tells_end, vigie_message,
     },
-    process, segment, unread,
+    process,
+    segment::{self, Sockets},
+    unread,
     work::{Source, Work, vigie_entry, work},
 };
 
@@ -136,7 +138,7 @@ pub fn tcp_rcv_space_adjust(ctx: BtfTracePointContext) -> i32 {
     work.total = taken.into();
     work.source = Source::none();
     work.sock = sock;
-    segment::moved(work, Direction::Received);
+    segment::moved(work, Direction::Received, Sockets::Streams);
     work.give();
     0
 }
@@ -238,7 +240,7 @@ fn moved(
         work.name_from = name::NONE;
     }
     work.sock = sock;
-    segment::moved(work, direction);
+    segment::moved(work, direction, Sockets::Any);
 }
 
 /// Which message of an array of `entries` this is: the one after the last that this thread was

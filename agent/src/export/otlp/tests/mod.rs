@@ -34,6 +34,7 @@ fn process(pid: u32, service: &str) -> Arc<Process> {
         container: Some("c0ffee".into()),
         version: Some("1.2".into()),
         resource: vec![("deployment.environment.name".into(), "test".into())],
+        search: None,
     })
 }
 

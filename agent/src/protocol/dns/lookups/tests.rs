@@ -233,15 +233,21 @@ fn what_still_waits_at_the_end() {
 }
 
 fn over_tcp(start_ns: u64, end_ns: u64) -> Exchange {
+    over_tcp_of("A", start_ns, end_ns)
+}
+
+fn over_tcp_of(kind: &str, start_ns: u64, end_ns: u64) -> Exchange {
     let call = DnsCall {
         name: "a.b".into(),
-        kind: "A".into(),
+        kind: kind.into(),
         code: Some("NOERROR"),
         answers: Some(99),
         attempts: 1,
         transport: DnsTransport::Tcp,
         truncated: false,
         timed_out: false,
+        search: None,
+        addresses: Vec::new(),
     };
     Exchange {
         role: Role::Client,
@@ -284,6 +290,16 @@ fn a_cut_answer_is_asked_for_again_over_tcp() {
     heard.lookups.datagram(&client(2 * SECOND, Received, &answered));
     heard.lookups.expire(100 * SECOND);
     assert_eq!(heard.all(), ["client A a.b NOERROR 1x 1..2 truncated"]);
+    // glibc asks for both again where one answer is cut, and reads no more of the other.
+    let other = ask(2, "a.b", "AAAA");
+    heard.lookups.datagram(&client(SECOND, Sent, &other));
+    heard.lookups.over_tcp(over_tcp_of("AAAA", 3 * SECOND, 4 * SECOND), None);
+    assert_eq!(heard.all(), ["client AAAA a.b NOERROR 2x 1..4"]);
+    heard.lookups.datagram(&client(3 * SECOND, Sent, &other));
+    heard.lookups.over_tcp(over_tcp_of("AAAA", SECOND, 2 * SECOND), None);
+    assert_eq!(heard.all(), ["client AAAA a.b NOERROR 1x 1..2"], "it was asked before");
+    heard.lookups.expire(100 * SECOND);
+    assert_eq!(heard.all(), ["client AAAA a.b timeout 1x 3..8"]);
     // A look-up over TCP by itself.
     heard.lookups.over_tcp(over_tcp(3 * SECOND, 4 * SECOND), None);
     assert_eq!(heard.all(), ["client A a.b NOERROR 1x 3..4"]);
