@@ -14,6 +14,7 @@
 pub mod allocator;
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod discover;
 pub mod event;
 pub mod export;
@@ -32,5 +33,6 @@ pub mod redact;
 pub mod replay;
 pub mod report;
 pub mod session;
+pub mod slo;
 pub mod span;
 pub mod watch;

@@ -267,6 +267,11 @@ impl Losses {
         if all == 0 { 1.0 } else { self.seen as f64 / all as f64 }
     }
 
+    /// Losses that may have cost a call in every figure, each of which stands for one.
+    pub fn figures(&self) -> u64 {
+        self.sum(Effect::Figures)
+    }
+
     fn sum(&self, effect: Effect) -> u64 {
         self.losses
             .iter()

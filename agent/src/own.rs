@@ -12,6 +12,8 @@ use crate::metrics::own::{OwnKind, OwnMetric, OwnPoint, SelfMetrics};
 use crate::pipeline::Figures;
 use crate::probe::counters::{Counters, Counts};
 use crate::probe::libraries;
+use crate::slo::live::Seen;
+use crate::slo::{self, Objectives};
 use crate::watch::Published;
 
 /// Everything that vigie counts about itself.
@@ -23,6 +25,8 @@ pub struct Own {
     pub watch: Arc<Mutex<Published>>,
     /// The exporter's counters, where there is one.
     pub export: Option<Arc<ExportCounters>>,
+    /// Service level objectives, where there are any.
+    pub slo: Option<Arc<Objectives>>,
 }
 
 impl Own {
@@ -41,12 +45,22 @@ impl Own {
         own.set(CPU, cost::cpu_time().as_secs_f64());
         own.set(MEMORY, cost::resident_bytes());
         libraries(&mut own, published.libraries);
+        if let Some(slos) = &self.slo {
+            slo::own(slos, &mut own);
+        }
         budget(&mut own, &published.budget);
         own
     }
 }
 
 impl Own {
+    /// Calls seen and lost since the start, as SLOs take it.
+    pub fn seen(&self) -> Seen {
+        let published = self.watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let losses = Losses::of(&self.kernel.read(), &published, None);
+        Seen { calls: losses.seen + losses.undelivered, lost: losses.figures() }
+    }
+
     /// What is given up at the moment to keep within the budget, in one line; none if nothing is.
     pub fn sheds(&self) -> Option<String> {
         let state = self.watch.lock().unwrap_or_else(PoisonError::into_inner).budget;

@@ -1,7 +1,7 @@
 //! The way of the data, on one screen.
 //!
 //! ```text
-//! event -> flow (with protocol) -> exchange -> span -> { store (metrics, graph), export, print }
+//! event -> flow (with protocol) -> exchange -> span -> { store (metrics, graph), slo, export, print }
 //! ```
 //!
 //! The pipeline runs on one thread and owns the state of every stage up to the span. It works in
@@ -19,6 +19,7 @@ use crate::metrics::{Store, undelivered};
 use crate::protocol::dns::lookup::Answer;
 use crate::protocol::dns::lookups::{self, Lookups, Settled};
 use crate::protocol::{Advice, Call, Exchange, Problem};
+use crate::slo::Objectives;
 use crate::span::Span;
 use crate::span::assemble::{Assembler, Identified, Identify};
 use crate::span::names;
@@ -46,6 +47,8 @@ pub struct Pipeline {
 pub struct Outputs {
     /// Metrics and graph.
     pub store: Arc<Mutex<Store>>,
+    /// Service level objectives, if there are any.
+    pub slo: Option<Arc<Objectives>>,
     /// Further takers, in order; the last may keep the spans. Each is called once per round.
     pub takers: Vec<Box<dyn TakeSpans>>,
 }
@@ -212,7 +215,7 @@ impl Pipeline {
         self.findings.assembler.settle(now, clock, identify, &mut self.spans);
         self.searches.settle(clock.unix_nano(now), &mut self.spans);
         self.take_resolved(clock, identify);
-        self.hand_out();
+        self.hand_out(clock);
     }
 
     /// Calls of `getaddrinfo` are in metrics only.
@@ -247,13 +250,19 @@ impl Pipeline {
         if counts.is_empty() {
             return;
         }
-        let now = clock.unix_nano(now);
+        let at = clock.unix_nano(now);
         let mut store = self.outputs.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counting = self.outputs.slo.as_deref().map(Objectives::counting);
         for (key, lost) in counts {
             let process = ProcessKey { pid: key.tgid, start_ns: key.process_start_ns };
             let Some(Identified { process, .. }) = identify.identify(process) else { continue };
             self.undelivered += lost.count;
-            undelivered::calls(&process, key, lost, |calls| store.record_undelivered(calls, now));
+            undelivered::calls(&process, key, lost, |calls| {
+                store.record_undelivered(calls, at);
+                if let Some(counting) = &mut counting {
+                    counting.undelivered(calls, now);
+                }
+            });
         }
     }
 
@@ -273,14 +282,14 @@ impl Pipeline {
             self.findings.take_lookups();
             self.findings.assembler.settle(now, clock, identify, &mut self.spans);
             self.searches.settle(clock.unix_nano(now), &mut self.spans);
-            self.hand_out();
+            self.hand_out(clock);
         }
         self.searches.finish(&mut self.spans);
         self.take_resolved(clock, identify);
-        self.hand_out();
+        self.hand_out(clock);
     }
 
-    fn hand_out(&mut self) {
+    fn hand_out(&mut self, clock: &Clock) {
         let searches = self.searches.take_over();
         if self.spans.is_empty() && searches.is_empty() {
             return;
@@ -292,6 +301,10 @@ impl Pipeline {
             for search in &searches {
                 store.record_search(search);
             }
+        }
+        if let Some(slo) = &self.outputs.slo {
+            let mut counting = slo.counting();
+            self.spans.iter().for_each(|span| counting.span(span, clock));
         }
         if !self.sheds_spans {
             for taker in &mut self.outputs.takers {

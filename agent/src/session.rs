@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use vigie_slo::model::Slo;
+
 use crate::config::Config;
 use crate::discover::{Discoverer, Selection};
 use crate::export::otlp::{self, SettingsError};
@@ -16,6 +18,7 @@ use crate::own::Own;
 use crate::pipeline::{Outputs, Pipeline, TakeSpans};
 use crate::probe::load::{self, LoadError, LoadOptions};
 use crate::protocol;
+use crate::slo::Objectives;
 use crate::span::assemble::Assembler;
 use crate::span::route::{RouteLimits, Routes, Unmatched};
 use crate::watch::pause::Pause;
@@ -41,6 +44,8 @@ pub struct Wishes {
     pub watch_unknown: bool,
     /// Whether the children of this process are watched, whatever they are.
     pub watch_children: bool,
+    /// Service level objectives.
+    pub slo: Option<Arc<Objectives>>,
     /// Takers of spans beside the store.
     pub takers: Vec<Box<dyn TakeSpans>>,
     /// Time between two measurements of what the programs cost.
@@ -70,7 +75,7 @@ pub fn start(
         },
         ..flow::Limits::default()
     };
-    let outputs = Outputs { store, takers: wishes.takers };
+    let outputs = Outputs { store, slo: wishes.slo, takers: wishes.takers };
     // Both ends of every connection may be on this machine.
     let assembler = Assembler::new(routes, connections.saturating_mul(2));
     let mut pipeline = Pipeline::new(flow_limits, assembler, outputs);
@@ -138,8 +143,8 @@ pub fn ports(config: &Config) -> flow::Ports {
     config.protocols.ports.iter().map(|rule| (rule.port, rule.protocol.name())).collect()
 }
 
-/// An empty store as the configuration asks for.
-pub fn store(config: &Config) -> Store {
+/// An empty store as the configuration asks for, with the thresholds of SLOs among its bounds.
+pub fn store(config: &Config, slos: &[Slo]) -> Store {
     let limits = Limits {
         services: config.metrics.max_services as usize,
         sets_per_metric: config.metrics.max_series as usize,
@@ -148,7 +153,9 @@ pub fn store(config: &Config) -> Store {
         edges: config.graph.max_edges as usize,
         ..Limits::default()
     };
-    Store::new(limits, &[], unix_now())
+    let thresholds = slos.iter().flat_map(|slo| slo.indicator.limits_ms());
+    let thresholds: Vec<Duration> = thresholds.map(Duration::from_millis).collect();
+    Store::new(limits, &thresholds, unix_now())
 }
 
 /// A snapshot of the store, with vigie's own figures.

@@ -175,6 +175,11 @@ impl Evaluator {
         }
     }
 
+    /// What was counted in the latest `length_s` seconds.
+    pub fn window(&self, length_s: u64) -> Sums {
+        self.run.as_ref().map(|run| run.rings.window(length_s)).unwrap_or_default()
+    }
+
     /// The figures after the last tick; none before the first.
     pub fn figures(&self) -> Option<Figures> {
         let run = self.run.as_ref()?;

@@ -2,16 +2,21 @@
 //!
 //! Ticks are laid by the wall clock, so that nodes and restarts agree on them, but advance by the
 //! monotonic clock, which events have their times of. A wall clock that is set back is not followed: ticks
-//! go on by the monotonic clock. One that is set forward leaves a gap that was not observed. A tick stays open for [`GRACE_MS`] past its
-//! end; an event that comes later counts in the tick that is open then, and in a counter. A closed
-//! tick is never changed.
+//! go on by the monotonic clock. One that is set forward leaves a gap that was not observed. A tick stays
+//! open for [`GRACE_MS`] past its end; an event that comes later counts in the tick that is open then, and
+//! in a counter. A closed tick is never changed.
 
 use crate::evaluate::Tick;
-use crate::rings::FINE_S;
 
+/// Length of a node's tick in seconds: with the grace, an alert begins at most 4 s after its condition is
+/// met.
+pub const TICK_S: u64 = 2;
 /// How long an event may be late.
 pub const GRACE_MS: i64 = 2_000;
-const TICK_MS: i64 = FINE_S.cast_signed() * 1_000;
+const TICK_MS: i64 = TICK_S.cast_signed() * 1_000;
+/// Ticks that may be open at once: the oldest, those that are filled during the grace, and one for a
+/// clock that is read late.
+const OPEN: usize = 4;
 
 /// What an event was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,35 +29,41 @@ pub enum Outcome {
     Unobserved,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    good: u64,
-    bad: u64,
-    unobserved: u64,
+/// Events by what they were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Good ones.
+    pub good: u64,
+    /// Bad ones.
+    pub bad: u64,
+    /// Not known.
+    pub unobserved: u64,
 }
 
 impl Counts {
-    fn add(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Good => self.good += 1,
-            Outcome::Bad => self.bad += 1,
-            Outcome::Unobserved => self.unobserved += 1,
-        }
+    /// Adds so many events.
+    pub fn add(&mut self, outcome: Outcome, events: u64) {
+        let count = match outcome {
+            Outcome::Good => &mut self.good,
+            Outcome::Bad => &mut self.bad,
+            Outcome::Unobserved => &mut self.unobserved,
+        };
+        *count = count.saturating_add(events);
     }
 }
 
-/// Ticks of 10 s that are being filled.
+/// Ticks that are being filled.
 #[derive(Clone, Debug)]
 pub struct Intake {
     /// Time of the ticks, in milliseconds since 1970, at `monotonic_ms`.
     now_ms: i64,
     monotonic_ms: i64,
-    /// End of the oldest open tick in milliseconds; a multiple of 10 s.
+    /// End of the oldest open tick in milliseconds; a multiple of its length.
     end_ms: i64,
     /// From when on the oldest open tick is observed.
     seen_from_ms: i64,
-    /// The oldest open tick, and the one after it, which is filled during the grace.
-    open: [Counts; 2],
+    /// The oldest open tick, and those after it.
+    open: [Counts; OPEN],
     late: u64,
 }
 
@@ -66,7 +77,7 @@ impl Intake {
             monotonic_ms,
             end_ms: start_ms.saturating_add(TICK_MS),
             seen_from_ms: start_ms,
-            open: [Counts::default(); 2],
+            open: [Counts::default(); OPEN],
             late: 0,
         }
     }
@@ -76,16 +87,17 @@ impl Intake {
         self.late
     }
 
-    /// An event that ended at `monotonic_ms`.
-    pub fn event(&mut self, monotonic_ms: i64, outcome: Outcome) {
+    /// So many events that ended at `monotonic_ms`.
+    pub fn events(&mut self, monotonic_ms: i64, outcome: Outcome, events: u64) {
         let wall_ms = monotonic_ms.saturating_sub(self.monotonic_ms).saturating_add(self.now_ms);
         if wall_ms <= self.seen_from_ms {
             // Before the open tick: of one that is closed, or from before the start.
-            self.late += 1;
+            self.late = self.late.saturating_add(events);
         }
-        let second = usize::from(wall_ms > self.end_ms);
-        if let Some(counts) = self.open.get_mut(second) {
-            counts.add(outcome);
+        let after = wall_ms.saturating_sub(self.end_ms).saturating_add(TICK_MS - 1);
+        let tick = usize::try_from(after.div_euclid(TICK_MS)).unwrap_or(0).min(OPEN - 1);
+        if let Some(counts) = self.open.get_mut(tick) {
+            counts.add(outcome, events);
         }
     }
 
@@ -99,33 +111,44 @@ impl Intake {
         let ahead = wall_ms.saturating_sub(expected);
         // A small lead is the usual correction of clocks.
         self.now_ms = expected.max(wall_ms);
-        if ahead > TICK_MS {
+        if ahead > JUMP_MS {
             return Some(self.jump(expected));
         }
         (self.now_ms >= self.end_ms.saturating_add(GRACE_MS)).then(|| self.close())
     }
 
     fn close(&mut self) -> Tick {
-        let [Counts { good, bad, unobserved }, next] = self.open;
-        let tick = Tick { t: self.end_ms / 1_000, length_s: FINE_S, good, bad, unobserved };
-        self.open = [next, Counts::default()];
+        let Counts { good, bad, unobserved } = self.open.first().copied().unwrap_or_default();
+        let tick = Tick { t: self.end_ms / 1_000, length_s: TICK_S, good, bad, unobserved };
+        self.open.rotate_left(1);
+        if let Some(last) = self.open.last_mut() {
+            *last = Counts::default();
+        }
         self.seen_from_ms = self.end_ms;
         self.end_ms = self.end_ms.saturating_add(TICK_MS);
         tick
     }
 
-    /// Closes the open tick and begins anew with the next whole one after the jump; what was counted
-    /// for the tick after the open one goes there.
+    /// Closes what is open as one tick, only as long as it was seen, and begins anew with the next whole
+    /// one after the jump.
     fn jump(&mut self, until_ms: i64) -> Tick {
-        // Only as long as it was seen; what is before its beginning is a gap, too.
-        let seen_s = until_ms.saturating_sub(self.seen_from_ms).clamp(1_000, TICK_MS) / 1_000;
-        let tick = Tick { length_s: seen_s.unsigned_abs(), ..self.close() };
-        let carried = self.open;
-        *self =
-            Self { late: self.late, open: carried, ..Self::new(self.now_ms, self.monotonic_ms) };
-        tick
+        let mut all = Counts::default();
+        for counts in self.open {
+            all.add(Outcome::Good, counts.good);
+            all.add(Outcome::Bad, counts.bad);
+            all.add(Outcome::Unobserved, counts.unobserved);
+        }
+        let start_s = self.seen_from_ms / 1_000;
+        let length_s = (until_ms / 1_000).saturating_sub(start_s).max(1);
+        let Counts { good, bad, unobserved } = all;
+        *self = Self { late: self.late, ..Self::new(self.now_ms, self.monotonic_ms) };
+        let t = start_s.saturating_add(length_s);
+        Tick { t, length_s: length_s.unsigned_abs(), good, bad, unobserved }
     }
 }
+
+/// A wall clock that is further ahead than this was set.
+const JUMP_MS: i64 = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -145,32 +168,44 @@ mod tests {
     #[test]
     fn a_tick_waits_for_late_events() {
         let mut intake = Intake::new(100_000, 0);
-        intake.event(5_000, Outcome::Good);
-        assert_eq!(ticks(&mut intake, &[(111, 11)]), []);
-        intake.event(10_000, Outcome::Bad);
-        intake.event(10_500, Outcome::Good);
-        assert_eq!(ticks(&mut intake, &[(112, 12)]), [(110, 1, 1)]);
-        intake.event(9_000, Outcome::Bad);
+        intake.events(1_000, Outcome::Good, 1);
+        assert_eq!(ticks(&mut intake, &[(103, 3)]), []);
+        intake.events(2_000, Outcome::Bad, 1);
+        intake.events(2_500, Outcome::Good, 2);
+        intake.events(4_001, Outcome::Good, 3);
+        assert_eq!(ticks(&mut intake, &[(104, 4)]), [(102, 1, 1)]);
+        intake.events(1_900, Outcome::Bad, 1);
         assert_eq!(intake.late(), 1);
-        assert_eq!(ticks(&mut intake, &[(122, 22)]), [(120, 1, 1)]);
+        assert_eq!(ticks(&mut intake, &[(109, 9)]), [(104, 2, 1), (106, 3, 0)]);
+    }
+
+    #[test]
+    fn a_clock_that_is_read_late_mixes_no_ticks() {
+        let mut intake = Intake::new(100_000, 0);
+        for second in [1, 3, 5, 7] {
+            intake.events(second * 1_000, Outcome::Good, 1);
+        }
+        let all = [(102, 1, 0), (104, 1, 0), (106, 1, 0), (108, 1, 0)];
+        assert_eq!(ticks(&mut intake, &[(110, 10)]), all);
     }
 
     #[test]
     fn a_clock_set_back_is_held() {
         let mut intake = Intake::new(100_000, 0);
-        assert_eq!(ticks(&mut intake, &[(112, 12)]), [(110, 0, 0)]);
+        assert_eq!(ticks(&mut intake, &[(104, 4)]), [(102, 0, 0)]);
         // An hour back: ticks go on, and events are not late.
-        intake.event(15_000, Outcome::Bad);
-        assert_eq!(ticks(&mut intake, &[(-3_478, 22), (-3_468, 32)]), [(120, 0, 1), (130, 0, 0)]);
+        intake.events(5_000, Outcome::Bad, 1);
+        assert_eq!(ticks(&mut intake, &[(-3_494, 6), (-3_492, 8)]), [(104, 0, 0), (106, 0, 1)]);
         assert_eq!(intake.late(), 0);
     }
 
     #[test]
     fn a_clock_set_forward_is_a_gap() {
         let mut intake = Intake::new(100_000, 0);
-        intake.event(5_000, Outcome::Bad);
-        let tick = Tick { t: 110, length_s: 6, good: 0, bad: 1, unobserved: 0 };
-        assert_eq!(intake.clock(3_705_000, 6_000), Some(tick), "six seconds of it were seen");
-        assert_eq!(ticks(&mut intake, &[(3_722, 23)]), [(3_720, 0, 0)]);
+        intake.events(1_000, Outcome::Bad, 1);
+        intake.events(2_500, Outcome::Good, 1);
+        let tick = Tick { t: 103, length_s: 3, good: 1, bad: 1, unobserved: 0 };
+        assert_eq!(intake.clock(3_705_000, 3_000), Some(tick), "three seconds of it were seen");
+        assert_eq!(ticks(&mut intake, &[(3_710, 8)]), [(3_708, 0, 0)]);
     }
 }

@@ -24,6 +24,20 @@ pub struct Selector {
     pub peer: Patterns,
 }
 
+/// Whether a text matches a pattern, in which `*` stands for any text; capitals count.
+pub fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    // The first place where a part fits leaves most room for what comes after it.
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = rest.get(at + part.len()..).unwrap_or_default();
+    }
+    rest.ends_with(last)
+}
+
 /// From which side a call is seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -102,4 +116,43 @@ pub struct Indicator {
     pub verdict: Verdict,
     /// A request in flight for longer than this many milliseconds is bad when it crosses it, once.
     pub hung_after_ms: Option<u64>,
+}
+
+impl Indicator {
+    /// Limits in milliseconds that durations are compared with.
+    pub fn limits_ms(&self) -> impl Iterator<Item = u64> {
+        let criteria = match &self.verdict {
+            Verdict::Bad(any) => any.as_slice(),
+            Verdict::Good(good) => std::slice::from_ref(good),
+        };
+        let limits = criteria.iter().flat_map(|one| [one.slower_than_ms, one.within_ms]);
+        limits.chain([self.hung_after_ms]).flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns() {
+        for (pattern, text, fits) in [
+            ("api", "api", true),
+            ("api", "api2", false),
+            ("", "", true),
+            ("", "a", false),
+            ("*", "", true),
+            ("a*", "abc", true),
+            ("*c", "abc", true),
+            ("a*c", "abcbc", true),
+            ("a*b*c", "axbxbxc", true),
+            ("ab*b", "ab", false),
+            ("a*a", "a", false),
+            ("/users/{id}", "/users/{id}", true),
+            ("GET*", "get", false),
+            ("*ü*", "für", true),
+        ] {
+            assert_eq!(matches(pattern, text), fits, "{pattern} {text}");
+        }
+    }
 }

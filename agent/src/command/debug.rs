@@ -77,11 +77,12 @@ fn record(common: &Common, path: &Path, duration: Duration) -> Result<(), Failur
         selection: Selection::new(&config.watch),
         watch_unknown: true,
         watch_children: false,
+        slo: None,
         takers: Vec::new(),
         meter_pause: duration,
         recording: Some(Writer::new(to)),
     };
-    let store = Arc::new(Mutex::new(session::store(&config)));
+    let store = Arc::new(Mutex::new(session::store(&config, &[])));
     let watch = session::start(&config, store, wishes).map_err(|error| require::explain(&error))?;
     outputs::say_ready(&watch, "");
     let end = std::time::Instant::now() + duration;
@@ -156,7 +157,7 @@ fn play(common: &Common, path: &Path, print: Print) -> Result<(), Failure> {
         takers.push(Box::new(outputs::Lines::new(std::io::stdout())));
     }
     let routes = session::routes(&config);
-    let store = Arc::new(Mutex::new(session::store(&config)));
+    let store = Arc::new(Mutex::new(session::store(&config, &[])));
     replay::replay(stream, routes, store, takers).map_err(|error| {
         Failure::failed(format!("{}: {error}", path.display()), "record the stream again")
     })?;

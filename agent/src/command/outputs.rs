@@ -110,6 +110,7 @@ pub(super) fn live_report(
             connections_mid_stream: published.figures.flows.mid_stream,
             cost: cost_of(&published),
             budget: published.budget,
+            slo: Vec::new(),
         },
     )
 }

@@ -13,6 +13,7 @@ use clap::Args;
 
 use super::{Common, Failure, outputs, require};
 use crate::config::{Glob, Overrides, Period};
+use crate::discover::host::Clock;
 use crate::discover::{Host, Selection};
 use crate::kernel::cost;
 use crate::loss::Losses;
@@ -20,6 +21,7 @@ use crate::metrics::Store;
 use crate::pipeline::TakeSpans;
 use crate::report::{Meta, Report};
 use crate::session::{self, Wishes};
+use crate::slo::{self, Objectives};
 use crate::span::Service;
 use crate::watch::Watch;
 
@@ -43,6 +45,12 @@ pub(super) struct Arguments {
     /// Write each finished span as a JSON line to this file
     #[arg(long, value_name = "FILE")]
     spans: Option<PathBuf>,
+    /// Judge the SLOs in these files over the watched time
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    slo: Vec<PathBuf>,
+    /// Exit with 1 when an SLO is broken
+    #[arg(long, requires = "slo")]
+    fail_on_slo: bool,
     /// Start this command, watch it and its children, and end with it
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
@@ -62,6 +70,8 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure> {
     let config = super::load(common, Overrides::default())?;
+    let slos =
+        if arguments.slo.is_empty() { Vec::new() } else { super::slo::load(&arguments.slo)?.slos };
     require::allowed()?;
     let mut takers: Vec<Box<dyn TakeSpans>> = Vec::new();
     if let Some(path) = &arguments.spans {
@@ -77,11 +87,15 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
     let selection =
         Selection::new(&config.watch).narrowed(&arguments.pid, &arguments.service, &arguments.port);
     let with_command = !arguments.command.is_empty();
-    let store = Arc::new(Mutex::new(session::store(&config)));
+    let store = Arc::new(Mutex::new(session::store(&config, &slos)));
+    let slos =
+        Objectives::new(Host::read().name, slos, &Clock::read(), Clock::monotonic_now());
+    let slos = Arc::new(slos);
     let wishes = Wishes {
         selection,
         watch_unknown: !with_command,
         watch_children: with_command,
+        slo: Some(Arc::clone(&slos)),
         takers,
         meter_pause: METER_PAUSE,
         recording: None,
@@ -100,10 +114,15 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
         None
     };
     let duration_s = begun.elapsed().as_secs_f64();
-    let report = finish(watch, &store, &cpu_before, started_unix_nano, duration_s, exit_code)?;
+    let meta = Meta { started_unix_nano, duration_s, exit_code, ..Meta::default() };
+    let report = finish(watch, &store, &slos, &cpu_before, meta)?;
     print(&report, arguments.json)?;
     match exit_code {
         Some(code) if code != 0 => Err(Failure::passed_on(code)),
+        _ if arguments.fail_on_slo => report.slo.iter().find(|slo| !slo.ok).map_or(Ok(()), |slo| {
+            let todo = "see the endpoints and edges in the report";
+            Err(Failure::failed(format!("{} is broken: {}", slo.name, slo.detail), todo))
+        }),
         _ => Ok(()),
     }
 }
@@ -172,10 +191,9 @@ fn wait(duration: Duration, begun: Instant, interrupted: &AtomicBool, store: &Mu
 fn finish(
     watch: Watch,
     store: &Mutex<Store>,
+    slos: &Objectives,
     cpu_before: &HashMap<u32, Duration>,
-    started_unix_nano: u64,
-    duration_s: f64,
-    exit_code: Option<i32>,
+    meta: Meta,
 ) -> Result<Report, Failure> {
     let counters = Arc::clone(&watch.counters);
     let backend = watch.backend;
@@ -206,14 +224,13 @@ fn finish(
             host: host.name,
             kernel: host.kernel,
             backend: backend.name().to_owned(),
-            started_unix_nano,
-            duration_s,
             service_cpu_s,
-            exit_code,
             losses,
             connections_mid_stream: published.figures.flows.mid_stream,
             cost: outputs::cost_of(&published),
             budget: published.budget,
+            slo: slo::verdicts(slos),
+            ..meta
         },
     ))
 }

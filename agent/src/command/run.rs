@@ -1,7 +1,7 @@
 //! `vigie run`: the daemon.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -9,9 +9,12 @@ use std::time::Duration;
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch as signalling;
+use vigie_slo::model::Slo;
 
 use super::{Common, Failure, Print, outputs, require};
 use crate::config::{Config, Listen, Overrides};
+use crate::control;
+use crate::discover::host::Clock;
 use crate::discover::{Host, Selection};
 use crate::export::otlp::{self, Otlp};
 use crate::export::serve;
@@ -20,6 +23,8 @@ use crate::metrics::snapshot::Snapshot;
 use crate::own::Own;
 use crate::pipeline::TakeSpans;
 use crate::session::{self, Wishes};
+use crate::slo::Objectives;
+use crate::slo::ticker::Ticker;
 use crate::watch::{Reload, Watch};
 
 #[derive(Debug, Args)]
@@ -36,6 +41,9 @@ pub(super) struct Arguments {
     /// Folder for what must survive a restart
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Evaluate the SLOs in these files
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    slo: Vec<PathBuf>,
 }
 
 /// Longest time that the last flush may take.
@@ -54,7 +62,9 @@ pub(super) fn run(common: &Common, arguments: Arguments) -> Result<(), Failure> 
         state_dir: arguments.state.map(|path| path.to_string_lossy().into_owned()),
         ..Overrides::default()
     };
-    let config = super::load(common, flags.clone())?;
+    let mut config = super::load(common, flags.clone())?;
+    let slo_files = SloFiles(arguments.slo);
+    let slos = slo_files.load(&mut config)?;
     let settings = session::otlp_settings(&config)
         .map_err(|error| Failure::usage(&error, "correct the variable, or unset it"))?;
     require::allowed()?;
@@ -62,7 +72,31 @@ pub(super) fn run(common: &Common, arguments: Arguments) -> Result<(), Failure> 
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(error, "look at the limits of this process"))?;
-    runtime.block_on(daemon(common, &flags, config, &settings, arguments.print))
+    runtime.block_on(daemon(Given { common, flags: &flags, slo_files: &slo_files }, config, slos, &settings, arguments.print))
+}
+
+/// What was given on the command line, for reading the files again.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    common: &'a Common,
+    flags: &'a Overrides,
+    slo_files: &'a SloFiles,
+}
+
+/// SLO files of the command line, which replace those of the configuration.
+struct SloFiles(Vec<PathBuf>);
+
+impl SloFiles {
+    /// The SLOs that the configuration and the command line ask for.
+    fn load(&self, config: &mut Config) -> Result<Vec<Slo>, Failure> {
+        if !self.0.is_empty() {
+            config.slo.files.clone_from(&self.0);
+        }
+        if config.slo.files.is_empty() {
+            return Ok(Vec::new());
+        }
+        super::slo::load(&config.slo.files).map(|loaded| loaded.slos)
+    }
 }
 
 /// Everything that runs beside the watching thread.
@@ -72,6 +106,7 @@ struct Services {
     ready: Arc<AtomicBool>,
     end: signalling::Sender<bool>,
     otlp: Option<Otlp>,
+    slo: Arc<Objectives>,
 }
 
 impl Services {
@@ -97,37 +132,71 @@ impl Services {
             snapshot: Arc::new(self.snapshots()),
             ready: Arc::clone(&self.ready),
             sheds: Arc::new(move || own.get().and_then(Own::sheds)),
+            slo: Some(self.slo_status()),
         };
-        let mut ended = self.end.subscribe();
+        let end = self.ended();
         tokio::spawn(async move {
-            let end = async move {
-                // An error means that the sender is gone, which is an end too.
-                let _ = ended.wait_for(|ended| *ended).await;
-            };
             if let Err(error) = serve::serve(listener, source, end).await {
                 tracing::error!(%error, "the Prometheus endpoint stopped");
             }
         });
         Ok(Some(format!("http://{bound}/metrics")))
     }
+
+    fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut ended = self.end.subscribe();
+        async move {
+            // An error means that the sender is gone, which is an end too.
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
+    }
+
+    fn slo_status(&self) -> control::server::Source {
+        let slo = Arc::clone(&self.slo);
+        Arc::new(move || slo.status(&Clock::read(), Clock::monotonic_now()))
+    }
+
+    /// Opens the control socket. vigie goes on without one.
+    async fn control(&self, state_dir: &Path) {
+        let socket = match control::server::bind(state_dir).await {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::warn!(%error, "no control socket: choose another folder with --state");
+                return;
+            }
+        };
+        let (source, end) = (self.slo_status(), self.ended());
+        tokio::spawn(async move {
+            if let Err(error) = control::server::serve(socket, source, end).await {
+                tracing::error!(%error, "the control socket stopped");
+            }
+        });
+    }
 }
 
 async fn daemon(
-    common: &Common,
-    flags: &Overrides,
+    given: Given<'_>,
     config: Config,
+    slos: Vec<Slo>,
     settings: &otlp::Settings,
     print: Print,
 ) -> Result<(), Failure> {
     let mut services = Services {
-        store: Arc::new(Mutex::new(session::store(&config))),
+        store: Arc::new(Mutex::new(session::store(&config, &slos))),
         own: Arc::default(),
         ready: Arc::default(),
         end: signalling::Sender::new(false),
         otlp: None,
+        slo: Arc::new(Objectives::new(
+            Host::read().name,
+            slos,
+            &Clock::read(),
+            Clock::monotonic_now(),
+        )),
     };
     let mut signals = Signals::new()?;
     let metrics = services.serve(&config.prometheus.address).await?;
+    services.control(&config.state_dir).await;
     if settings.is_on() {
         let host = Host::read();
         let host = otlp::Host { name: host.name, id: host.id };
@@ -146,6 +215,7 @@ async fn daemon(
         selection: Selection::new(&config.watch),
         watch_unknown: true,
         watch_children: false,
+        slo: Some(Arc::clone(&services.slo)),
         takers,
         meter_pause: METER_PAUSE,
         recording: None,
@@ -157,18 +227,24 @@ async fn daemon(
         kernel: Arc::clone(&watch.counters),
         watch: watch.publisher(),
         export: services.otlp.as_ref().map(Otlp::counters),
+        slo: Some(Arc::clone(&services.slo)),
     });
+    let own = Arc::clone(&services.own);
+    let seen = move || own.get().map(Own::seen).unwrap_or_default();
+    let ticker = Ticker::start(Arc::clone(&services.slo), seen).map_err(|error| {
+        Failure::failed(format!("no thread can be made: {error}"), "look at the limits of processes")
+    })?;
     services.ready.store(true, Ordering::Release);
     say_ready(&watch, metrics.as_deref(), &config);
     let table = print == Print::None && std::io::stdout().is_terminal();
-    let failed = attend(common, flags, config, &watch, &services, &mut signals, table).await;
+    let failed = attend(given, config, &watch, &services, &mut signals, table).await;
+    ticker.stop();
     finish(watch, services, failed).await
 }
 
 /// Waits until it is time to end. Returns whether the watching thread failed.
 async fn attend(
-    common: &Common,
-    flags: &Overrides,
+    given: Given<'_>,
     mut config: Config,
     watch: &Watch,
     services: &Services,
@@ -184,7 +260,7 @@ async fn attend(
         tokio::select! {
             _ = signals.terminate.recv() => return false,
             _ = signals.interrupt.recv() => return false,
-            _ = signals.hangup.recv() => reload(common, flags, &mut config, watch),
+            _ = signals.hangup.recv() => reload(given, &mut config, watch, &services.slo),
             _ = health.tick() => if watch.is_over() { return true },
             _ = tables.tick(), if table => {
                 let now = snapshots();
@@ -196,14 +272,19 @@ async fn attend(
     }
 }
 
-fn reload(common: &Common, flags: &Overrides, config: &mut Config, watch: &Watch) {
-    let new = match super::read(common, flags.clone()) {
+fn reload(given: Given<'_>, config: &mut Config, watch: &Watch, slo: &Objectives) {
+    let read = super::read(given.common, given.flags.clone()).and_then(|mut new| {
+        let slos = given.slo_files.load(&mut new)?;
+        Ok((new, slos))
+    });
+    let (new, slos) = match read {
         Ok(new) => new,
         Err(failure) => {
             tracing::error!("{}; {}; the old configuration stays", failure.what, failure.todo);
             return;
         }
     };
+    slo.replace(slos, &Clock::read(), Clock::monotonic_now());
     let (routes, selection) = (session::routes(&new), Selection::new(&new.watch));
     let ports = session::ports(&new);
     watch.reload(Reload { services: new.services.clone(), selection, routes, ports });
@@ -212,8 +293,9 @@ fn reload(common: &Common, flags: &Overrides, config: &mut Config, watch: &Watch
     restart.watch.clone_from(&new.watch);
     restart.routes.clone_from(&new.routes);
     restart.protocols.ports.clone_from(&new.protocols.ports);
+    restart.slo.clone_from(&new.slo);
     if restart != new {
-        tracing::warn!("keys other than watch, services and routes changed; restart for them");
+        tracing::warn!("keys other than watch, services, routes and slo changed; restart for them");
     }
     *config = restart;
 }

@@ -46,7 +46,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Reads files together. Warnings go to standard error, and so do all problems but the last, which the
 /// failure tells.
-fn load(paths: &[PathBuf]) -> Result<Loaded, Failure> {
+pub(super) fn load(paths: &[PathBuf]) -> Result<Loaded, Failure> {
     let files = paths.iter().map(|path| source(path)).collect::<Result<Vec<_>, _>>()?;
     let loaded = file::load(&files).map_err(|mut problems| {
         let last = problems.pop();

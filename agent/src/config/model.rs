@@ -40,6 +40,8 @@ pub struct Config {
     pub protocols: Protocols,
     /// Look-ups of names.
     pub dns: Dns,
+    /// Service level objectives.
+    pub slo: Slo,
     /// What vigie itself may cost, and the bounds of its own memory.
     pub limits: Limits,
 }
@@ -59,6 +61,7 @@ impl Default for Config {
             capture: Capture::default(),
             protocols: Protocols::default(),
             dns: Dns::default(),
+            slo: Slo::default(),
             limits: Limits::default(),
         }
     }
@@ -302,6 +305,15 @@ impl Default for Graph {
     fn default() -> Self {
         Self { max_edges: 2000 }
     }
+}
+
+/// Service level objectives.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Slo {
+    /// Files of SLOs: OpenSLO, or the short form (docs/slo.md). `--slo` replaces them. They are read
+    /// again on SIGHUP.
+    pub files: Vec<PathBuf>,
 }
 
 /// What the kernel programs copy, and the bounds of their tables.

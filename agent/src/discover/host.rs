@@ -68,6 +68,11 @@ impl Clock {
         add(mono_ns, self.unix_offset_ns)
     }
 
+    /// The time of `CLOCK_MONOTONIC` of nanoseconds of Unix time.
+    pub fn monotonic(&self, unix_nano: u64) -> MonoNs {
+        add(unix_nano, -self.unix_offset_ns)
+    }
+
     /// Nanoseconds since boot (`CLOCK_BOOTTIME`) for a time of `CLOCK_MONOTONIC`.
     pub fn boot_nano(&self, mono_ns: MonoNs) -> u64 {
         add(mono_ns, self.boot_offset_ns)

@@ -1,4 +1,5 @@
-//! The HTTP address: `/metrics` for Prometheus, `/healthz` (alive), `/readyz` (probes attached).
+//! The HTTP address: `/metrics` for Prometheus, `/healthz` (alive), `/readyz` (probes attached), `/slo`
+//! (what the SLOs have come to).
 //!
 //! A scrape works on a snapshot: the store is locked while it is copied, never while it is written
 //! out, so that a slow scraper does not hold up the pipeline.
@@ -16,6 +17,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use super::prometheus::{Format, render};
+use crate::control::server as control;
 use crate::metrics::snapshot::Snapshot;
 
 /// Where the endpoint gets what it shows.
@@ -27,6 +29,8 @@ pub struct Source {
     pub ready: Arc<AtomicBool>,
     /// What is given up to keep within the budget, if anything is: one line.
     pub sheds: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+    /// What the SLOs have come to.
+    pub slo: Option<control::Source>,
 }
 
 /// Takes the address, so that a port that is in use is known before anything else is started.
@@ -40,11 +44,13 @@ pub async fn serve(
     source: Source,
     end: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    let control = source.slo.as_ref().map(|slo| control::router(Arc::clone(slo)));
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
-        .with_state(source);
+        .with_state(source)
+        .merge(control.unwrap_or_default());
     axum::serve(listener, router).with_graceful_shutdown(end).await
 }
 

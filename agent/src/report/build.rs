@@ -43,7 +43,7 @@ pub(super) fn report(snapshot: &Snapshot, meta: Meta) -> Report {
         edges,
         dns,
         dns_searches,
-        slo: Vec::new(),
+        slo: meta.slo,
         loss: Loss {
             records_dropped: meta.losses.lost(),
             by_reason: meta.losses.by_reason(),

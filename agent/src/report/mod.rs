@@ -47,6 +47,8 @@ pub struct Meta {
     pub cost: Cost,
     /// What watching may cost, and what was given up for that.
     pub budget: State,
+    /// Verdicts on SLOs.
+    pub slo: Vec<SloReport>,
 }
 
 /// The whole report.
@@ -218,10 +220,38 @@ pub struct DnsSearchReport {
 pub struct SloReport {
     /// Name.
     pub name: String,
-    /// Whether it was kept.
+    /// The service that it is about.
+    pub service: String,
+    /// Whether it was not broken.
     pub ok: bool,
+    /// Whether it was kept over the watched time.
+    pub verdict: SloVerdict,
     /// What was found, in words.
     pub detail: String,
+    /// Share of good events that is aimed at.
+    pub objective: f64,
+    /// Events of which it is known what they were.
+    pub total: u64,
+    /// Bad ones of them.
+    pub bad: u64,
+    /// Those of which it is not known.
+    pub unobserved: u64,
+    /// Share of good events; none without an event.
+    pub sli: Option<f64>,
+    /// Burn rate: the share of bad events as a multiple of what is allowed.
+    pub burn: Option<f64>,
+}
+
+/// Whether an SLO was kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SloVerdict {
+    /// At most as many were bad as are allowed.
+    Kept,
+    /// More.
+    Broken,
+    /// No event.
+    NoData,
 }
 
 /// What was lost.

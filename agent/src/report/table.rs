@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{EdgeReport, EndpointReport, Report, ServiceReport, format};
+use super::{EdgeReport, EndpointReport, Report, ServiceReport, SloVerdict, format};
 use crate::loss::{Effect, Reason};
 
 /// Narrowest and widest table in columns.
@@ -232,9 +232,13 @@ impl Table {
         self.line(format_args!(""));
         self.line(format_args!("SLO"));
         for slo in &report.slo {
-            let verdict = if slo.ok { "kept" } else { "BROKEN" };
+            let verdict = match slo.verdict {
+                SloVerdict::Kept => "kept",
+                SloVerdict::Broken => "BROKEN",
+                SloVerdict::NoData => "no data",
+            };
             let line =
-                format::name(&format!("{verdict:6} {}: {}", slo.name, slo.detail), self.width);
+                format::name(&format!("{verdict:7} {}: {}", slo.name, slo.detail), self.width);
             self.line(format_args!("{line}"));
         }
     }

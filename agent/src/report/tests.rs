@@ -127,8 +127,16 @@ fn tables_are_as_recorded() {
     });
     incident.slo.push(SloReport {
         name: "api-latency".into(),
+        service: "api".into(),
         ok: false,
-        detail: "98.0 % of 101 calls under 300 ms, objective 99.9 %".into(),
+        verdict: SloVerdict::Broken,
+        detail: "1.98 % of 101 bad, 0.1 % allowed (burn rate 19.801); slow 2".into(),
+        objective: 0.999,
+        total: 101,
+        bad: 2,
+        unobserved: 0,
+        sli: Some(0.980_198_02),
+        burn: Some(19.801_980_198),
     });
     for width in [80, 100, 160] {
         let table = table(&incident, width);

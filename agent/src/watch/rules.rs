@@ -147,6 +147,7 @@ mod tests {
             let store = Store::new(Limits::default(), &[], 0);
             let outputs = Outputs {
                 store: Arc::new(Mutex::new(store)),
+                slo: None,
                 takers: vec![Box::new(names.clone())],
             };
             let assembler = Assembler::new(session::routes(&Config::default()), 100);

@@ -1,0 +1,280 @@
+//! The evaluators of a running agent: ticks in, alerts on and off, figures out.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use vigie_slo::alert::Alert;
+use vigie_slo::duration::short;
+use vigie_slo::evaluate::{Evaluator, Tick};
+use vigie_slo::figures::{Change, Figures, Mode, Transition};
+use vigie_slo::model::Slo;
+use vigie_slo::ratio::Ratio;
+use vigie_slo::rings::Resolution;
+
+use super::counting::{Counting, Totals};
+use super::status::{AlertStatus, ConditionStatus, Findings, SloStatus, Status, number};
+use crate::discover::host::Clock;
+use crate::event::MonoNs;
+
+/// How long before the onset a process may have started to be named, in nanoseconds.
+const STARTED_BEFORE_NS: u64 = 600_000_000_000;
+/// How long after it.
+const STARTED_AFTER_NS: u64 = 120_000_000_000;
+/// Traces that are named.
+const TRACES: usize = 3;
+
+/// SLOs, shared by the thread that counts, the one that evaluates, and those that ask.
+#[derive(Debug)]
+pub struct Objectives {
+    node: String,
+    counting: Mutex<Counting>,
+    running: Mutex<Vec<Running>>,
+    /// What was known to be lost at the last looks.
+    losses: Mutex<Recent>,
+}
+
+#[derive(Debug)]
+struct Running {
+    evaluator: Evaluator,
+    /// By alert: since when it fires, and when the bad calls began.
+    firing: Vec<Option<Firing>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Firing {
+    since: i64,
+    onset_ms: i64,
+}
+
+/// Calls that were seen, and what is known to be lost, both since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Calls.
+    pub calls: u64,
+    /// Losses that each stand for one call.
+    pub lost: u64,
+}
+
+/// The last looks: what is lost may be noticed a little after the calls that it is about.
+#[derive(Debug, Default)]
+struct Recent {
+    looks: [Seen; 4],
+}
+
+impl Recent {
+    /// The worst share of the last looks, as lost and seen calls.
+    fn look(&mut self, now: Seen) -> Seen {
+        self.looks.rotate_right(1);
+        if let Some(first) = self.looks.first_mut() {
+            *first = now;
+        }
+        let [first, .., last] = self.looks;
+        Seen {
+            calls: first.calls.saturating_sub(last.calls),
+            lost: first.lost.saturating_sub(last.lost),
+        }
+    }
+}
+
+/// Something that changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Name of the SLO.
+    pub slo: String,
+    /// When, and what.
+    pub transition: Transition,
+    /// Name of the alert, where one began or ended.
+    pub alert: Option<String>,
+    /// When the bad calls began, in milliseconds since 1970, where an alert began.
+    pub onset_ms: Option<i64>,
+}
+
+impl Objectives {
+    /// Begins to count and to evaluate at a reading of the clock.
+    pub fn new(node: String, slos: Vec<Slo>, clock: &Clock, now: MonoNs) -> Self {
+        let slos: Vec<Arc<Slo>> = slos.into_iter().map(Arc::new).collect();
+        let running = |slo: &Arc<Slo>| Running {
+            firing: vec![None; slo.alerts.len()],
+            evaluator: evaluator(Arc::clone(slo)),
+        };
+        Self {
+            node,
+            counting: Mutex::new(Counting::new(&slos, clock, now)),
+            running: Mutex::new(slos.iter().map(running).collect()),
+            losses: Mutex::default(),
+        }
+    }
+
+    /// The side of the pipeline.
+    pub fn counting(&self) -> MutexGuard<'_, Counting> {
+        lock(&self.counting)
+    }
+
+    /// Takes over other SLOs. Those that are the same go on; what counts as bad may change of none that
+    /// does.
+    pub fn replace(&self, slos: Vec<Slo>, clock: &Clock, now: MonoNs) {
+        let slos: Vec<Arc<Slo>> = slos.into_iter().map(Arc::new).collect();
+        let mut running = lock(&self.running);
+        let mut before = std::mem::take(&mut *running);
+        for slo in &slos {
+            let same = before.iter().position(|one| **one.evaluator.slo() == **slo);
+            running.push(match same {
+                Some(position) => before.swap_remove(position),
+                None => Running {
+                    firing: vec![None; slo.alerts.len()],
+                    evaluator: evaluator(Arc::clone(slo)),
+                },
+            });
+        }
+        let mut counting = self.counting();
+        *counting = Counting::new(&slos, clock, now);
+    }
+
+    /// A reading of the clock: evaluates what has become complete. `seen` is asked if something has.
+    pub fn tick(&self, clock: &Clock, now: MonoNs, seen: impl FnOnce() -> Seen) -> Vec<Event> {
+        let mut ticks: Vec<(usize, Tick)> = Vec::new();
+        self.counting().clock(clock, now, |index, tick| ticks.push((index, tick)));
+        if ticks.is_empty() {
+            return Vec::new();
+        }
+        let recent = lock(&self.losses).look(seen());
+        let mut events = Vec::new();
+        let mut running = lock(&self.running);
+        let mut transitions = Vec::new();
+        for (index, mut tick) in ticks {
+            let Some(one) = running.get_mut(index) else { continue };
+            tick.unobserved = tick.unobserved.saturating_add(recent.of(tick.good, tick.bad));
+            one.evaluator.tick(&tick, &mut transitions);
+            for transition in transitions.drain(..) {
+                events.push(self.changed(index, one, transition));
+            }
+        }
+        events
+    }
+
+    fn changed(&self, index: usize, one: &mut Running, transition: Transition) -> Event {
+        let slo = one.evaluator.slo();
+        let mut event =
+            Event { slo: slo.name.clone(), transition, alert: None, onset_ms: None };
+        if let Change::Alert { index: alert, on } = transition.change {
+            event.alert = slo.alerts.get(alert).map(|alert| alert.name.clone());
+            let firing = slo.alerts.get(alert).filter(|_| on).map(|alert| {
+                let onset_ms = self.onset_ms(index, slo, alert).unwrap_or(transition.t * 1_000);
+                Firing { since: transition.t, onset_ms }
+            });
+            event.onset_ms = firing.map(|firing| firing.onset_ms);
+            if let Some(state) = one.firing.get_mut(alert) {
+                *state = firing;
+            }
+        }
+        event
+    }
+
+    /// When the calls began that an alert is about.
+    fn onset_ms(&self, index: usize, slo: &Slo, alert: &Alert) -> Option<i64> {
+        let factor = alert.conditions.iter().map(|condition| condition.factor).min()?;
+        let short_s = alert.conditions.iter().map(|condition| condition.window_s).min()?;
+        let share = factor.checked_mul(slo.error_budget()).unwrap_or(Ratio::ONE);
+        self.counting().evidence(index)?.0.onset_ms(share, short_s)
+    }
+
+    /// What all SLOs have come to.
+    pub fn status(&self, clock: &Clock, now: MonoNs) -> Status {
+        let totals = self.counting().totals();
+        let running = lock(&self.running);
+        let slos = running.iter().enumerate().map(|(index, one)| {
+            let totals = totals.get(index).copied().unwrap_or_default();
+            self.status_of(index, one, totals, clock)
+        });
+        let t = i64::try_from(clock.unix_nano(now) / 1_000_000_000).unwrap_or_default();
+        Status { version: 1, node: self.node.clone(), t, slos: slos.collect() }
+    }
+
+    fn status_of(&self, index: usize, one: &Running, totals: Totals, clock: &Clock) -> SloStatus {
+        let slo = one.evaluator.slo();
+        let mut status = SloStatus::of(slo);
+        let counts = totals.counts;
+        status.matched = counts.good + counts.bad + counts.unobserved > 0;
+        status.unobserved = counts.unobserved;
+        let Some(figures) = one.evaluator.figures() else { return status };
+        status.set(&figures);
+        for (alert, state) in slo.alerts.iter().zip(&one.firing) {
+            let Some(firing) = state else { continue };
+            status.firing.push(alert.name.clone());
+            status.alerts.push(alert_status(alert, *firing, &one.evaluator, &figures));
+        }
+        let since_ms = status.alerts.iter().map(|alert| alert.onset_ms).min();
+        let since_ms = since_ms.unwrap_or(figures.t.saturating_sub(300) * 1_000);
+        status.evidence = self.findings(index, since_ms, clock);
+        status
+    }
+
+    /// What is known of the bad calls of an SLO since a time in milliseconds since 1970.
+    pub fn findings(&self, index: usize, since_ms: i64, clock: &Clock) -> Option<Findings> {
+        let counting = self.counting();
+        let (evidence, surroundings) = counting.evidence(index)?;
+        let onset_ns = u64::try_from(since_ms).ok()?.saturating_mul(1_000_000);
+        let onset_ns = clock.boot_nano(clock.monotonic(onset_ns));
+        let (from, until) = (
+            onset_ns.saturating_sub(STARTED_BEFORE_NS),
+            onset_ns.saturating_add(STARTED_AFTER_NS),
+        );
+        let causes = surroundings.iter().filter_map(|one| one.cause(evidence, since_ms));
+        Some(Findings {
+            trace_ids: evidence.trace_ids(since_ms, TRACES),
+            classes: evidence.classes(since_ms),
+            cause: causes.max_by_key(|cause| cause.share_percent),
+            started: surroundings.iter().flat_map(|one| one.started(from, until)).collect(),
+        })
+    }
+
+    /// What was counted since the start, with the names of the SLOs.
+    pub fn totals(&self) -> Vec<(Arc<Slo>, Totals)> {
+        let totals = self.counting().totals();
+        let running = lock(&self.running);
+        running.iter().map(|one| Arc::clone(one.evaluator.slo())).zip(totals).collect()
+    }
+}
+
+impl Seen {
+    /// How many more there would have been of so many, rounded up.
+    fn of(self, good: u64, bad: u64) -> u64 {
+        let seen = u128::from(good) + u128::from(bad);
+        let lost = (seen * u128::from(self.lost)).div_ceil(u128::from(self.calls.max(1)));
+        u64::try_from(lost).unwrap_or(u64::MAX)
+    }
+}
+
+fn evaluator(slo: Arc<Slo>) -> Evaluator {
+    let resolution = Resolution::node(Evaluator::longest_s(&slo));
+    Evaluator::new(slo, Mode::Scaled, resolution)
+}
+
+fn alert_status(
+    alert: &Alert,
+    firing: Firing,
+    evaluator: &Evaluator,
+    figures: &Figures,
+) -> AlertStatus {
+    let conditions = alert.conditions.iter().map(|condition| {
+        let burn = figures.burn.iter().find(|(length, _)| *length == condition.window_s);
+        ConditionStatus {
+            window: short(condition.window_s),
+            factor: number(condition.factor).unwrap_or_default(),
+            burn: burn.and_then(|(_, burn)| burn.and_then(number)),
+        }
+    });
+    let long = evaluator.window(alert.long_s());
+    AlertStatus {
+        pair: alert.name.clone(),
+        severity: alert.severity.word().to_owned(),
+        since: firing.since,
+        onset_ms: firing.onset_ms,
+        conditions: conditions.collect(),
+        bad: long.bad,
+        total: long.total,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

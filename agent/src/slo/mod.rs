@@ -1,0 +1,27 @@
+//! Service level objectives on what is seen here: calls in, alerts and figures out.
+//!
+//! ```text
+//! span -> judge (is it of this SLO, is it bad?) -> counting (ticks of 2 s) -> live (evaluators) -> status
+//!                                              \-> evidence (which were bad, and who may be the cause)
+//! ```
+//!
+//! What an SLO says, and its evaluation, are in the crate `vigie-slo`, which knows no span. Calls are
+//! counted on the pipeline's thread ([`counting`]); evaluation has a thread of its own ([`live`]) and holds
+//! nothing up.
+
+#![forbid(unsafe_code)]
+
+pub mod counting;
+pub mod evidence;
+mod facts;
+mod judge;
+pub mod live;
+mod metrics;
+pub mod status;
+pub mod ticker;
+mod verdict;
+pub mod words;
+
+pub use live::Objectives;
+pub use metrics::own;
+pub use verdict::verdicts;
