@@ -28,7 +28,8 @@ pub fn replay<R: BufRead>(
     takers: Vec<Box<dyn TakeSpans>>,
 ) -> Result<Figures, StreamError> {
     let assembler = Assembler::new(routes, MAX_ENDS);
-    let mut pipeline = Pipeline::new(flow::Limits::default(), assembler, Outputs { store, slo: None, takers });
+    let mut pipeline =
+        Pipeline::new(flow::Limits::default(), assembler, Outputs { store, slo: None, takers });
     let mut identities = Recorded::default();
     let clock = Clock::fixed(0, 0);
     let mut now: MonoNs = 0;

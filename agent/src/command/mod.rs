@@ -13,7 +13,7 @@ mod require;
 mod run;
 mod slo;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -57,7 +57,7 @@ enum Command {
     Profile(profile::Arguments),
     /// What this machine allows, what will run, what will not and why
     Check(check::Arguments),
-    /// Service level objectives: check their files, run them over a series
+    /// Service level objectives: what they have come to, their files, their alerts
     Slo(slo::Arguments),
     /// Check, show and explain the configuration
     Config(config::Arguments),
@@ -99,10 +99,15 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Run(arguments) => run::run(&common, arguments),
         Command::Profile(arguments) => profile::run(&common, &arguments),
         Command::Check(arguments) => check::run(&common, &arguments),
-        Command::Slo(arguments) => slo::run(&arguments),
+        Command::Slo(arguments) => slo::run(&common, &arguments),
         Command::Config(arguments) => config::run(&common, &arguments),
         Command::Debug(arguments) => debug::run(&common, arguments),
     }
+}
+
+/// A folder of the command line: from the present one.
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
 }
 
 /// Loads the configuration and starts the log.

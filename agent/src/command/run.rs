@@ -59,7 +59,7 @@ pub(super) fn run(common: &Common, arguments: Arguments) -> Result<(), Failure> 
     let flags = Overrides {
         prometheus: arguments.prometheus,
         otlp_endpoint: arguments.otlp_endpoint,
-        state_dir: arguments.state.map(|path| path.to_string_lossy().into_owned()),
+        state_dir: arguments.state.as_deref().map(super::absolute),
         ..Overrides::default()
     };
     let mut config = super::load(common, flags.clone())?;
@@ -72,7 +72,13 @@ pub(super) fn run(common: &Common, arguments: Arguments) -> Result<(), Failure> 
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(error, "look at the limits of this process"))?;
-    runtime.block_on(daemon(Given { common, flags: &flags, slo_files: &slo_files }, config, slos, &settings, arguments.print))
+    runtime.block_on(daemon(
+        Given { common, flags: &flags, slo_files: &slo_files },
+        config,
+        slos,
+        &settings,
+        arguments.print,
+    ))
 }
 
 /// What was given on the command line, for reading the files again.
@@ -232,7 +238,10 @@ async fn daemon(
     let own = Arc::clone(&services.own);
     let seen = move || own.get().map(Own::seen).unwrap_or_default();
     let ticker = Ticker::start(Arc::clone(&services.slo), seen).map_err(|error| {
-        Failure::failed(format!("no thread can be made: {error}"), "look at the limits of processes")
+        Failure::failed(
+            format!("no thread can be made: {error}"),
+            "look at the limits of processes",
+        )
     })?;
     services.ready.store(true, Ordering::Release);
     say_ready(&watch, metrics.as_deref(), &config);

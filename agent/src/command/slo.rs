@@ -1,7 +1,11 @@
-//! `vigie slo`: service level objectives, from their files.
+//! `vigie slo`: service level objectives, from their files and from the running agent.
 
+mod ask;
+mod explain;
+mod gate;
 mod replay;
 mod rules;
+mod status;
 mod validate;
 
 use std::io::Read as _;
@@ -10,7 +14,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use vigie_slo::file::{self, Loaded, Problem, Source};
 
-use super::Failure;
+use super::{Common, Failure};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -26,18 +30,27 @@ enum What {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Ask the running agent what its SLOs have come to
+    Status(status::Arguments),
+    /// Ask the running agent whether to deploy: exit code 0 ship, 10 careful, 20 freeze, 30 no data
+    Gate(gate::Arguments),
+    /// Ask the running agent why an SLO is as it is
+    Explain(explain::Arguments),
     /// Run the evaluator over a series: alerts on and off, and the figures at the end, as JSON lines
     Replay(replay::Arguments),
     /// Print the same as rules for Prometheus and Mimir
     Rules(rules::Arguments),
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.what {
         What::Validate { files } => {
             let loaded = load(files)?;
             validate::print(&loaded);
         }
+        What::Status(arguments) => status::run(common, arguments)?,
+        What::Gate(arguments) => gate::run(common, arguments)?,
+        What::Explain(arguments) => explain::run(common, arguments)?,
         What::Replay(arguments) => replay::run(arguments)?,
         What::Rules(arguments) => rules::run(arguments)?,
     }

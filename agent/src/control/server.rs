@@ -61,7 +61,8 @@ pub async fn bind(state_dir: &Path) -> Result<Socket, SocketError> {
         return Err(SocketError::InUse(state_dir.to_owned()));
     }
     let listener = listen(state_dir, &path);
-    let listener = listener.map_err(|source| SocketError::Refused { path: path.clone(), source })?;
+    let listener =
+        listener.map_err(|source| SocketError::Refused { path: path.clone(), source })?;
     Ok(Socket { listener, file: File(path) })
 }
 

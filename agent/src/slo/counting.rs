@@ -57,13 +57,30 @@ struct Counted {
 impl Counting {
     /// Begins to count at a reading of the clock.
     pub fn new(slos: &[Arc<Slo>], clock: &Clock, now: MonoNs) -> Self {
-        let counted = |slo: &Arc<Slo>| Counted {
-            judge: Judge::new(Arc::clone(slo)),
-            intake: Intake::new(millis(clock.unix_nano(now)), millis(now)),
-            totals: Counts::default(),
-            evidence: Evidence::default(),
-        };
-        Self { slos: slos.iter().map(counted).collect(), services: HashMap::new() }
+        let mut counting = Self { slos: Vec::new(), services: HashMap::new() };
+        counting.replace(slos, clock, now);
+        counting
+    }
+
+    /// Counts for other SLOs from now on. Those that are the same go on.
+    pub fn replace(&mut self, slos: &[Arc<Slo>], clock: &Clock, now: MonoNs) {
+        let mut before = std::mem::take(&mut self.slos);
+        for slo in slos {
+            let same = before.iter().position(|one| one.judge.slo() == slo);
+            self.slos.push(match same {
+                Some(position) => before.swap_remove(position),
+                None => Counted {
+                    judge: Judge::new(Arc::clone(slo)),
+                    intake: Intake::new(millis(clock.unix_nano(now)), millis(now)),
+                    totals: Counts::default(),
+                    evidence: Evidence::default(),
+                },
+            });
+        }
+        let Self { slos, services } = self;
+        for (service, met) in services {
+            met.slos = of_service(slos, service);
+        }
     }
 
     /// Whether there is no SLO.
@@ -140,11 +157,16 @@ fn met<'a>(
             services.clear();
         }
     }
-    services.entry(Arc::clone(service)).or_insert_with(|| {
-        let indices = slos.iter().enumerate().filter(|(_, slo)| slo.judge.is_of(service));
-        let slos = indices.map(|(index, _)| index).collect();
-        Met { slos, surroundings: Surroundings::default() }
+    services.entry(Arc::clone(service)).or_insert_with(|| Met {
+        slos: of_service(slos, service),
+        surroundings: Surroundings::default(),
     })
+}
+
+/// Indices of the SLOs that calls of a service can be of.
+fn of_service(slos: &[Counted], service: &Service) -> Vec<usize> {
+    let indices = slos.iter().enumerate().filter(|(_, slo)| slo.judge.is_of(service));
+    indices.map(|(index, _)| index).collect()
 }
 
 impl Counted {
@@ -156,4 +178,97 @@ impl Counted {
 
 fn millis(nanos: u64) -> i64 {
     i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use vigie_slo::file::{Source, load};
+
+    use super::*;
+    use crate::span::testing::{START, client, process, server};
+
+    const CLOCK: Clock = Clock::fixed(START as i128, 0);
+    const SECOND: u64 = 1_000_000_000;
+
+    fn slos(text: &str) -> Vec<Arc<Slo>> {
+        let text = format!("slos: [{text}]");
+        let loaded = load(&[Source { name: "slo.yaml".to_owned(), text }]).unwrap();
+        loaded.slos.into_iter().map(Arc::new).collect()
+    }
+
+    const API: &str = "{name: api, service: api, objective: 99%, window: 30d, availability: true}";
+    const ALL: &str = "{name: all, service: '*', objective: 99%, window: 30d, availability: true}";
+
+    fn ticks(counting: &mut Counting, now: MonoNs) -> Vec<(usize, i64, u64, u64)> {
+        let mut ticks = Vec::new();
+        counting.clock(&CLOCK, now, |index, tick| {
+            ticks.push((index, tick.t % 1_000_000, tick.good, tick.bad));
+        });
+        ticks
+    }
+
+    fn at(mut span: Span, seconds: u64) -> Span {
+        span.start_unix_nano = START + seconds * SECOND;
+        span
+    }
+
+    #[test]
+    fn calls_go_to_the_slos_that_they_are_of() {
+        let mut counting = Counting::new(&slos(&format!("{API}, {ALL}")), &CLOCK, 0);
+        for (name, status) in [("api", 200), ("api", 503), ("web", 500)] {
+            counting.span(&at(server(name, status), 1), &CLOCK);
+        }
+        counting.span(&at(client("api", 500), 1), &CLOCK);
+        assert_eq!(ticks(&mut counting, 4 * SECOND), [(0, 2, 1, 1), (1, 2, 1, 2)]);
+        let totals = counting.totals();
+        assert_eq!(totals[0].counts, Counts { good: 1, bad: 1, unobserved: 0 });
+        assert_eq!(totals[1].counts.bad, 2);
+    }
+
+    #[test]
+    fn slos_that_stay_go_on() {
+        let mut counting = Counting::new(&slos(API), &CLOCK, 0);
+        counting.span(&at(server("api", 503), 1), &CLOCK);
+        counting.span(&at(server("web", 503), 1), &CLOCK);
+        counting.replace(&slos(&format!("{ALL}, {API}")), &CLOCK, SECOND);
+        counting.span(&at(server("api", 503), 1), &CLOCK);
+        counting.span(&at(server("web", 503), 3), &CLOCK);
+        let totals: Vec<u64> = counting.totals().iter().map(|one| one.counts.bad).collect();
+        assert_eq!(totals, [2, 2]);
+        assert_eq!(ticks(&mut counting, 4 * SECOND), [(1, 2, 0, 2)]);
+    }
+
+    #[test]
+    fn what_is_known_of_bad_calls() {
+        let mut counting = Counting::new(&slos(API), &CLOCK, 0);
+        let start = 60;
+        for second in start..start + 300 {
+            counting.span(&at(server("api", 200), second), &CLOCK);
+            counting.span(&at(client("api", 200), second), &CLOCK);
+        }
+        let onset = start + 300;
+        let mut new = process("api", 4300);
+        Arc::make_mut(&mut new).start_ns = 2;
+        for second in onset..onset + 20 {
+            let failed = Span { process: Arc::clone(&new), ..server("api", 503) };
+            counting.span(&at(failed, second), &CLOCK);
+            counting.span(&at(client("api", 500), second), &CLOCK);
+        }
+        let (evidence, surroundings) = counting.evidence(0).unwrap();
+        let ms = |second: u64| i64::try_from((START / SECOND + second) * 1_000).unwrap() + 2;
+        let share = vigie_slo::ratio::Ratio::percent(14);
+        assert_eq!(evidence.onset_ms(share, 300), Some(ms(onset)));
+        assert_eq!(evidence.trace_ids(ms(onset), 3), ["ab".repeat(16)]);
+        let classes = evidence.classes(ms(onset));
+        assert_eq!((classes[0].class.as_str(), classes[0].count), ("503", 20));
+        let cause = surroundings[0].cause(evidence, ms(onset)).unwrap();
+        assert_eq!((&*cause.peer, &*cause.name), ("10.0.0.2:51234", "GET /users/{id}"));
+        assert_eq!(
+            (cause.what, cause.share_percent),
+            (super::super::evidence::Excess::Errors, 100)
+        );
+        let started = surroundings[0].started(2, 3);
+        assert_eq!(started.len(), 1);
+        assert!(started[0].pid == 4300 && !started[0].is_changed);
+    }
 }

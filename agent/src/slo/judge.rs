@@ -28,6 +28,11 @@ impl Judge {
         Self { slo, total, shortest_ns }
     }
 
+    /// The SLO.
+    pub(super) fn slo(&self) -> &Arc<Slo> {
+        &self.slo
+    }
+
     /// Whether calls of a service can count.
     pub(super) fn is_of(&self, service: &Service) -> bool {
         let fits = |patterns: &Patterns, text: &str| any(patterns, |one| matches(one, text));
@@ -161,9 +166,8 @@ mod tests {
     use crate::span::{Flags, Span};
 
     fn judge(keys: &str) -> Judge {
-        let text = format!(
-            "slos: [{{name: a, service: api, objective: 99%, window: 30d, {keys}}}]"
-        );
+        let text =
+            format!("slos: [{{name: a, service: api, objective: 99%, window: 30d, {keys}}}]");
         let loaded = load(&[Source { name: "slo.yaml".to_owned(), text }]).unwrap();
         Judge::new(Arc::new(loaded.slos.into_iter().next().unwrap()))
     }
@@ -253,9 +257,8 @@ mod tests {
     #[test]
     fn in_flight() {
         let span = |millis| took(server("api", 200), millis);
-        let is_bad = |keys: &str, millis| {
-            judge(keys).is_bad_already(&Facts::in_flight(&span(millis)))
-        };
+        let is_bad =
+            |keys: &str, millis| judge(keys).is_bad_already(&Facts::in_flight(&span(millis)));
         assert!(!is_bad("latency: 300ms", 300));
         assert!(is_bad("latency: 300ms", 301));
         assert!(!is_bad("availability: true", 99_999));

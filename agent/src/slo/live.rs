@@ -109,8 +109,7 @@ impl Objectives {
         lock(&self.counting)
     }
 
-    /// Takes over other SLOs. Those that are the same go on; what counts as bad may change of none that
-    /// does.
+    /// Takes over other SLOs. Those that are the same go on.
     pub fn replace(&self, slos: Vec<Slo>, clock: &Clock, now: MonoNs) {
         let slos: Vec<Arc<Slo>> = slos.into_iter().map(Arc::new).collect();
         let mut running = lock(&self.running);
@@ -125,8 +124,7 @@ impl Objectives {
                 },
             });
         }
-        let mut counting = self.counting();
-        *counting = Counting::new(&slos, clock, now);
+        self.counting().replace(&slos, clock, now);
     }
 
     /// A reading of the clock: evaluates what has become complete. `seen` is asked if something has.
@@ -153,8 +151,7 @@ impl Objectives {
 
     fn changed(&self, index: usize, one: &mut Running, transition: Transition) -> Event {
         let slo = one.evaluator.slo();
-        let mut event =
-            Event { slo: slo.name.clone(), transition, alert: None, onset_ms: None };
+        let mut event = Event { slo: slo.name.clone(), transition, alert: None, onset_ms: None };
         if let Change::Alert { index: alert, on } = transition.change {
             event.alert = slo.alerts.get(alert).map(|alert| alert.name.clone());
             let firing = slo.alerts.get(alert).filter(|_| on).map(|alert| {
@@ -214,10 +211,8 @@ impl Objectives {
         let (evidence, surroundings) = counting.evidence(index)?;
         let onset_ns = u64::try_from(since_ms).ok()?.saturating_mul(1_000_000);
         let onset_ns = clock.boot_nano(clock.monotonic(onset_ns));
-        let (from, until) = (
-            onset_ns.saturating_sub(STARTED_BEFORE_NS),
-            onset_ns.saturating_add(STARTED_AFTER_NS),
-        );
+        let (from, until) =
+            (onset_ns.saturating_sub(STARTED_BEFORE_NS), onset_ns.saturating_add(STARTED_AFTER_NS));
         let causes = surroundings.iter().filter_map(|one| one.cause(evidence, since_ms));
         Some(Findings {
             trace_ids: evidence.trace_ids(since_ms, TRACES),

@@ -87,7 +87,7 @@ const LATE_EVENTS: OwnMetric = OwnMetric {
 };
 const FIRING: OwnMetric = OwnMetric {
     name: "vigie.slo.alert.firing",
-    unit: "1",
+    unit: "{alert}",
     description: "1 while an alert of an SLO fires, else 0.",
     kind: OwnKind::Gauge,
 };
@@ -111,19 +111,19 @@ const COVERAGE: OwnMetric = OwnMetric {
 };
 const NO_DATA: OwnMetric = OwnMetric {
     name: "vigie.slo.no_data",
-    unit: "1",
+    unit: "{alert}",
     description: "1 while nothing is observed for an SLO for too long, else 0.",
     kind: OwnKind::Gauge,
 };
 const BURN: OwnMetric = OwnMetric {
     name: "vigie.slo.burn_rate",
-    unit: "1",
+    unit: "{rate}",
     description: "Burn rate of an SLO by window; absent without an event.",
     kind: OwnKind::Gauge,
 };
 const ZONE: OwnMetric = OwnMetric {
     name: "vigie.slo.zone",
-    unit: "1",
+    unit: "{zone}",
     description: "1 for the zone of the policy that an SLO's budget is in.",
     kind: OwnKind::Gauge,
 };

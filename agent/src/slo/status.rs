@@ -183,8 +183,7 @@ impl SloStatus {
         self.sli = bad_share.map(|share| share.complement().1).and_then(number);
         self.budget_remaining = remaining(figures);
         let burn = figures.burn.iter();
-        self.burn =
-            burn.map(|(length, rate)| (short(*length), rate.and_then(number))).collect();
+        self.burn = burn.map(|(length, rate)| (short(*length), rate.and_then(number))).collect();
         self.zone = figures.zone.word().to_owned();
         self.no_data = figures.no_data;
         self.coverage = number(figures.coverage).unwrap_or_default();
