@@ -237,7 +237,8 @@ pub fn group(kind: &str, slo: &Slo) -> String {
     format!("sloth-slo-{kind}-{}", slo.name)
 }
 
-fn id(slo: &Slo) -> String {
+/// `sloth_id`.
+pub fn id(slo: &Slo) -> String {
     format!("{}-{}", slo.service, slo.name)
 }
 

@@ -113,8 +113,9 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
         None
     };
     let duration_s = begun.elapsed().as_secs_f64();
-    let meta = Meta { started_unix_nano, duration_s, exit_code, ..Meta::default() };
-    let report = finish(watch, &store, &slos, &cpu_before, meta)?;
+    let time = Time { started_unix_nano, duration_s };
+    let mut report = finish(watch, &store, &slos, &cpu_before, time)?;
+    report.exit_code = exit_code;
     print(&report, arguments.json)?;
     match exit_code {
         Some(code) if code != 0 => Err(Failure::passed_on(code)),
@@ -187,12 +188,19 @@ fn wait(duration: Duration, begun: Instant, interrupted: &AtomicBool, store: &Mu
     progress.end();
 }
 
+/// When was watched.
+#[derive(Clone, Copy)]
+struct Time {
+    started_unix_nano: u64,
+    duration_s: f64,
+}
+
 fn finish(
     watch: Watch,
     store: &Mutex<Store>,
     slos: &Objectives,
     cpu_before: &HashMap<u32, Duration>,
-    meta: Meta,
+    time: Time,
 ) -> Result<Report, Failure> {
     let counters = Arc::clone(&watch.counters);
     let backend = watch.backend;
@@ -223,13 +231,15 @@ fn finish(
             host: host.name,
             kernel: host.kernel,
             backend: backend.name().to_owned(),
+            started_unix_nano: time.started_unix_nano,
+            duration_s: time.duration_s,
             service_cpu_s,
+            exit_code: None,
             losses,
             connections_mid_stream: published.figures.flows.mid_stream,
             cost: outputs::cost_of(&published),
             budget: published.budget,
             slo: slo::verdicts(slos),
-            ..meta
         },
     ))
 }

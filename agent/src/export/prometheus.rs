@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 pub use self::text::Format;
 use self::text::{Kind, Labels, Writer};
 use crate::metrics::durations::Durations;
-use crate::metrics::own::{Number, OwnKind, OwnPoint};
+use crate::metrics::own::{Number, OwnKind, OwnPoint, Recorded};
 use crate::metrics::snapshot::{Edge, Exemplar, Metric, Point, ServiceSnapshot, Snapshot};
 
 /// The whole page.
@@ -28,6 +28,7 @@ pub fn render(snapshot: &Snapshot, format: Format) -> String {
     service_graph(&mut page, snapshot);
     target_info(&mut page, snapshot);
     own(&mut page, snapshot);
+    recorded(&mut page, snapshot);
     page.finish()
 }
 
@@ -185,6 +186,24 @@ fn own(page: &mut Writer, snapshot: &Snapshot) {
                 labels.add(&names::label(key), value);
             }
             page.sample(&name, "", &labels, point.value);
+        }
+    }
+}
+
+/// Under the names that dashboards for recording rules read.
+fn recorded(page: &mut Writer, snapshot: &Snapshot) {
+    let mut families: BTreeMap<&str, Vec<&Recorded>> = BTreeMap::new();
+    for value in snapshot.own.recorded() {
+        families.entry(&value.name).or_default().push(value);
+    }
+    for (name, values) in families {
+        page.family(name, Kind::Gauge, "As recording rules of SLOs name it.");
+        for value in values {
+            let mut labels = Labels::default();
+            for (key, text) in &value.labels {
+                labels.add(key, text);
+            }
+            page.sample(name, "", &labels, Number::Real(value.value));
         }
     }
 }

@@ -70,6 +70,19 @@ pub struct OwnPoint {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SelfMetrics {
     points: Vec<OwnPoint>,
+    recorded: Vec<Recorded>,
+}
+
+/// A value under a name of recording rules (`slo:objective:ratio`), which dashboards made for such rules
+/// read. Only Prometheus has such names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// Name.
+    pub name: String,
+    /// Labels in their order.
+    pub labels: Vec<(&'static str, String)>,
+    /// The value.
+    pub value: f64,
 }
 
 impl SelfMetrics {
@@ -98,6 +111,17 @@ impl SelfMetrics {
     /// Adds all of another.
     pub fn append(&mut self, mut other: Self) {
         self.points.append(&mut other.points);
+        self.recorded.append(&mut other.recorded);
+    }
+
+    /// Adds a value under a name of recording rules.
+    pub fn record(&mut self, value: Recorded) {
+        self.recorded.push(value);
+    }
+
+    /// All values under names of recording rules.
+    pub fn recorded(&self) -> &[Recorded] {
+        &self.recorded
     }
 
     /// All points.

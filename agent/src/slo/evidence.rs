@@ -32,6 +32,7 @@ const MAX_SPANS: usize = 360;
 const MINUTE_MS: i64 = 60_000;
 /// How many minutes of them are told apart; older ones are the usual.
 const MINUTES: usize = 6;
+const LATEST_MS: i64 = MINUTES.cast_signed() as i64 * MINUTE_MS;
 
 /// Bad calls of one SLO.
 #[derive(Debug, Default)]
@@ -116,14 +117,14 @@ impl Evidence {
     /// When the bad calls began that have been more than `share` of all since, with pauses of at most
     /// `pause_s`: milliseconds since 1970. `None` where there are none.
     pub fn onset_ms(&self, share: Ratio, pause_s: u64) -> Option<i64> {
-        let pause_ms = i64::try_from(pause_s.saturating_mul(1_000)).unwrap_or(i64::MAX);
+        let longest_ms = i64::try_from(pause_s.saturating_mul(1_000)).unwrap_or(i64::MAX);
         let burns = |spell: &&Spell| {
             let now = Ratio::new(spell.bad.into(), spell.total.into());
             spell.bad > 0 && now.is_some_and(|now| now > share)
         };
         let mut onset: Option<Spell> = None;
         for spell in self.spans.iter().rev().filter(burns) {
-            let follows = |later: Spell| later.start_ms - spell.start_ms - SPAN_MS <= pause_ms;
+            let follows = |later: Spell| later.start_ms - spell.start_ms - SPAN_MS <= longest_ms;
             if !onset.is_none_or(follows) {
                 break;
             }
@@ -188,13 +189,13 @@ struct Minutes<const N: usize> {
     /// The newest minute, by its beginning.
     newest_ms: i64,
     /// The newest first.
-    minutes: [[u64; N]; MINUTES],
+    latest: [[u64; N]; MINUTES],
     usual: [u64; N],
 }
 
 impl<const N: usize> Default for Minutes<N> {
     fn default() -> Self {
-        Self { newest_ms: i64::MIN, minutes: [[0; N]; MINUTES], usual: [0; N] }
+        Self { newest_ms: i64::MIN, latest: [[0; N]; MINUTES], usual: [0; N] }
     }
 }
 
@@ -203,7 +204,7 @@ impl<const N: usize> Minutes<N> {
         self.turn(at_ms);
         let back = self.newest_ms.saturating_sub(at_ms.div_euclid(MINUTE_MS) * MINUTE_MS);
         let minute = usize::try_from(back / MINUTE_MS).unwrap_or(0).min(MINUTES - 1);
-        if let Some(sums) = self.minutes.get_mut(minute) {
+        if let Some(sums) = self.latest.get_mut(minute) {
             add(sums, amounts);
         }
     }
@@ -220,8 +221,8 @@ impl<const N: usize> Minutes<N> {
         }
         let steps = usize::try_from(passed).unwrap_or(MINUTES).min(MINUTES);
         for _ in 0..steps {
-            self.minutes.rotate_right(1);
-            if let Some(first) = self.minutes.first_mut() {
+            self.latest.rotate_right(1);
+            if let Some(first) = self.latest.first_mut() {
                 add(&mut self.usual, std::mem::replace(first, [0; N]));
             }
         }
@@ -235,8 +236,8 @@ impl<const N: usize> Minutes<N> {
     fn since(&self, now_ms: i64, since_ms: i64) -> [u64; N] {
         let mut sums = [0; N];
         let mut start = self.newest_ms;
-        for minute in &self.minutes {
-            let is_recent = now_ms.saturating_sub(start) < MINUTES as i64 * MINUTE_MS;
+        for minute in &self.latest {
+            let is_recent = now_ms.saturating_sub(start) < LATEST_MS;
             if start.saturating_add(MINUTE_MS) > since_ms && is_recent {
                 add(&mut sums, *minute);
             }
@@ -249,7 +250,7 @@ impl<const N: usize> Minutes<N> {
     fn before(&self, since_ms: i64) -> [u64; N] {
         let mut sums = self.usual;
         let mut start = self.newest_ms;
-        for minute in &self.minutes {
+        for minute in &self.latest {
             if start.saturating_add(MINUTE_MS) <= since_ms {
                 add(&mut sums, *minute);
             }

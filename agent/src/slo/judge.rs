@@ -35,7 +35,6 @@ impl Judge {
 
     /// Whether calls of a service can count.
     pub(super) fn is_of(&self, service: &Service) -> bool {
-        let fits = |patterns: &Patterns, text: &str| any(patterns, |one| matches(one, text));
         fits(&self.total.service, &service.name) && fits(&self.total.namespace, &service.namespace)
     }
 
@@ -98,28 +97,26 @@ fn any_of(answers: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
     known.then_some(false)
 }
 
-fn any(patterns: &Patterns, fits: impl Fn(&str) -> bool) -> bool {
-    patterns.is_empty() || patterns.iter().any(|pattern| fits(pattern))
+/// Whether a text matches one of some patterns; any does where there are none.
+fn fits(patterns: &Patterns, text: &str) -> bool {
+    patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, text))
 }
 
 fn selects(selector: &Selector, call: &Facts<'_>) -> Option<bool> {
     let Selector { service, namespace, route, method, status, protocol, direction, peer } =
         selector;
-    let any_fits = |patterns: &Patterns, ask: &dyn Fn(&dyn Fn(&str) -> bool) -> Option<bool>| {
-        if patterns.is_empty() {
-            return Some(true);
-        }
-        ask(&|text| patterns.iter().any(|pattern| matches(pattern, text)))
+    let given = |patterns: &Patterns, ask: &dyn Fn() -> Option<bool>| {
+        if patterns.is_empty() { Some(true) } else { ask() }
     };
     all([
         direction.map_or(Some(true), |direction| Some(direction == call.direction)),
-        any_fits(service, &|fits| Some(fits(&call.service.name))),
-        any_fits(namespace, &|fits| Some(fits(&call.service.namespace))),
-        any_fits(protocol, &|fits| Some(call.is_protocol(fits))),
-        any_fits(method, &|fits| call.method.map(fits)),
-        any_fits(status, &|fits| call.is_status(fits)),
-        any_fits(route, &|fits| call.is_route(fits)),
-        any_fits(peer, &|fits| call.is_peer(fits)),
+        Some(fits(service, &call.service.name)),
+        Some(fits(namespace, &call.service.namespace)),
+        given(protocol, &|| Some(call.is_protocol(|text| fits(protocol, text)))),
+        given(method, &|| call.method.map(|text| fits(method, text))),
+        given(status, &|| call.is_status(|text| fits(status, text))),
+        given(route, &|| call.is_route(|text| fits(route, text))),
+        given(peer, &|| call.is_peer(|text| fits(peer, text))),
     ])
 }
 

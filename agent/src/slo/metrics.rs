@@ -1,10 +1,13 @@
-//! The SLOs' figures among vigie's own: `vigie.slo.*`.
+//! The SLOs' figures among vigie's own: `vigie.slo.*`, and the same under the names of Sloth's recording
+//! rules, which many dashboards read.
 
-use crate::discover::host::Clock;
-use crate::metrics::own::{Number, OwnKind, OwnMetric, OwnPoint, SelfMetrics};
+use vigie_slo::model::Slo;
+use vigie_slo::rules;
 
 use super::live::Objectives;
-use super::status::SloStatus;
+use super::status::{SloStatus, number};
+use crate::discover::host::Clock;
+use crate::metrics::own::{Number, OwnKind, OwnMetric, OwnPoint, Recorded, SelfMetrics};
 
 /// Adds them.
 pub fn own(slos: &Objectives, own: &mut SelfMetrics) {
@@ -21,9 +24,43 @@ pub fn own(slos: &Objectives, own: &mut SelfMetrics) {
         }
     }
     let status = slos.status(&Clock::read(), Clock::monotonic_now());
-    for status in &status.slos {
+    for (status, (slo, _)) in status.slos.iter().zip(slos.totals()) {
         figures(status, own);
+        if slo.name == status.name {
+            sloth(&slo, status, own);
+        }
     }
+}
+
+/// Sloth's names and labels, as `vigie slo rules` has them.
+fn sloth(slo: &Slo, status: &SloStatus, own: &mut SelfMetrics) {
+    let labels = [
+        ("sloth_id", rules::id(slo)),
+        ("sloth_service", slo.service.clone()),
+        ("sloth_slo", slo.name.clone()),
+    ];
+    let budget = number(slo.error_budget()).unwrap_or_default();
+    let mut record = |name: &str, window: Option<&str>, value: f64| {
+        let window = window.map(|window| ("sloth_window", window.to_owned()));
+        let labels = labels.iter().cloned().chain(window).collect();
+        own.record(Recorded { name: name.to_owned(), labels, value });
+    };
+    for (window, burn) in &status.burn {
+        if let Some(burn) = burn {
+            let name = format!("slo:sli_error:ratio_rate{window}");
+            record(&name, Some(window), burn * budget);
+        }
+    }
+    record("slo:objective:ratio", None, status.objective);
+    record("slo:error_budget:ratio", None, budget);
+    record("slo:time_period:days", None, slo.window.nominal_s() as f64 / 86_400.0);
+    let shortest = slo.windows_s().first().copied().map(vigie_slo::duration::short);
+    if let Some(Some(burn)) = shortest.and_then(|window| status.burn.get(&window)) {
+        record("slo:current_burn_rate:ratio", None, *burn);
+    }
+    record("slo:period_burn_rate:ratio", None, 1.0 - status.budget_remaining);
+    record("slo:period_error_budget_remaining:ratio", None, status.budget_remaining);
+    record("sloth_slo_info", None, 1.0);
 }
 
 fn figures(status: &SloStatus, own: &mut SelfMetrics) {

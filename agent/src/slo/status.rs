@@ -184,7 +184,7 @@ impl SloStatus {
         self.budget_remaining = remaining(figures);
         let burn = figures.burn.iter();
         self.burn = burn.map(|(length, rate)| (short(*length), rate.and_then(number))).collect();
-        self.zone = figures.zone.word().to_owned();
+        figures.zone.word().clone_into(&mut self.zone);
         self.no_data = figures.no_data;
         self.coverage = number(figures.coverage).unwrap_or_default();
         self.exhausted_in_s = figures.exhausted_in_s;

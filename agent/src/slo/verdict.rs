@@ -30,7 +30,9 @@ pub fn verdicts(slos: &Objectives) -> Vec<SloReport> {
             Some(share) => words::allowed(share, total, budget),
         };
         if let (Some(burn), true) = (burn, counts.bad > 0) {
-            detail += &format!(" (burn rate {})", burn.decimal(3));
+            detail += " (burn rate ";
+            detail += &burn.decimal(3);
+            detail += ")";
         }
         let findings: Option<Findings> = slos.findings(index, 0, &clock);
         if let (Some(findings), true) = (findings, counts.bad > 0) {

@@ -63,7 +63,7 @@ fn row(slo: &SloStatus) -> [String; 8] {
         firing = if firing.is_empty() { "no data".to_owned() } else { firing + ", no data" };
     }
     if !slo.matched {
-        firing = "nothing matched yet".to_owned();
+        "nothing matched yet".clone_into(&mut firing);
     }
     [
         slo.name.clone(),
