@@ -252,7 +252,7 @@ impl Pipeline {
         for (key, lost) in counts {
             let process = ProcessKey { pid: key.tgid, start_ns: key.process_start_ns };
             let Some(Identified { process, .. }) = identify.identify(process) else { continue };
-            self.undelivered += lost.count;
+            self.undelivered += lost.count();
             undelivered::calls(&process, key, lost, |calls| store.record_undelivered(calls, now));
         }
     }
