@@ -297,14 +297,15 @@ fn increment(value: *mut Undelivered, exchanges: u64, duration_ns: u64) {
     // SAFETY: map values stay valid while the program runs, and other CPUs change these fields
     // atomically only; but for the largest duration, see its description.
     unsafe {
-        atomic_add(&raw mut (*value).count, exchanges);
         if duration_ns == NO_DURATION {
+            atomic_add(&raw mut (*value).untimed, exchanges);
             return;
         }
         atomic_add(&raw mut (*value).sum_ns, duration_ns);
         if duration_ns > (*value).max_ns {
             (*value).max_ns = duration_ns;
         }
+        // Last, as it counts.
         let class = class_of(duration_ns);
         if let Some(class) = (*value).classes.get_mut(class) {
             atomic_add(class, 1);

@@ -1,6 +1,7 @@
 //! All maps. Sizes are defaults; the loader sets those that are configured.
 
 use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
@@ -20,9 +21,10 @@ use crate::{
     work::{SLOTS, Work},
 };
 
-/// By [`Counter`].
+/// By [`Counter`], in one entry: user space reads all of them with one call.
 #[map]
-pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::COUNT, 0);
+pub(crate) static COUNTERS: PerCpuArray<[u64; Counter::ALL.len()]> =
+    PerCpuArray::with_max_entries(1, 0);
 
 /// Process id to policy and start.
 #[map]
@@ -36,9 +38,9 @@ pub(crate) static SEEN: Array<Seen> = Array::with_max_entries(SEEN_SLOTS, 0);
 #[map]
 pub(crate) static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entries(16384, 0);
 
-/// What user space knows of connections.
+/// What user space knows of connections. It writes there without a call.
 #[map]
-pub(crate) static HINTS: Array<Hint> = Array::with_max_entries(HINT_SLOTS, 0);
+pub(crate) static HINTS: Array<Hint> = Array::with_max_entries(HINT_SLOTS, BPF_F_MMAPABLE);
 
 /// What holds for all connections and changes while the programs run.
 #[map]
@@ -67,16 +69,18 @@ pub(crate) fn tuning() -> Tuning {
 /// Adds to a counter of this CPU.
 #[inline(always)]
 pub(crate) fn count(counter: Counter, amount: u64) {
-    if let Some(slot) = COUNTERS.get_ptr_mut(counter as u32) {
-        // SAFETY: the slot belongs to this CPU; a program that interrupts this one may cost an
-        // increment, never more.
-        unsafe { *slot = (*slot).wrapping_add(amount) }
+    let Some(counters) = COUNTERS.get_ptr_mut(0) else { return };
+    // SAFETY: map values stay valid while the program runs, and this one belongs to this CPU; a program
+    // that interrupts this one may cost an increment, never more.
+    if let Some(slot) = unsafe { (*counters).get_mut(counter as usize) } {
+        *slot = slot.wrapping_add(amount);
     }
 }
 
-/// What was met that needs hooks of its own, bits of [`vigie_common::policy::needs`].
+/// What was met that needs hooks of its own, bits of [`vigie_common::policy::needs`]. User space reads it
+/// without a call.
 #[map]
-pub(crate) static NEEDS: Array<u32> = Array::with_max_entries(1, 0);
+pub(crate) static NEEDS: Array<u32> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Says that something of [`vigie_common::policy::needs`] was met.
 #[inline(always)]

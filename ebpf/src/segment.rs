@@ -532,13 +532,17 @@ pub(crate) fn hint(id: u64, direction: Direction) -> u64 {
     if slot.connection != id {
         return 0;
     }
-    if slot.ignore != 0 {
-        return u64::MAX;
-    }
-    match direction {
+    let position = match direction {
+        _ if slot.ignore != 0 => u64::MAX,
         Direction::Received => slot.skip_received,
         Direction::Sent => slot.skip_sent,
+    };
+    // User space may have given the slot to another connection in the meantime.
+    // SAFETY: a reference is valid; volatile, as it is read a second time.
+    if unsafe { core::ptr::read_volatile(&raw const slot.connection) } != id {
+        return 0;
     }
+    position
 }
 
 /// The smaller of a setting and a limit, where 0 is no limit.

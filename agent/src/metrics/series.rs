@@ -88,11 +88,12 @@ impl Series {
         bounds: &Bounds,
     ) {
         self.last_seen = self.last_seen.max(now);
-        self.count += calls.lost.count;
+        let count = calls.lost.count();
+        self.count += count;
         if calls.error_type().is_some() {
-            self.errors += calls.lost.count;
+            self.errors += count;
         }
-        self.untrusted += calls.untimed();
+        self.untrusted += calls.lost.untimed;
         self.durations.record_classes(calls.lost, bounds);
     }
 

@@ -101,14 +101,14 @@ impl Store {
         let key = Key::of_undelivered(calls);
         if let Some(service) = self.services.get_mut(&*calls.process.service) {
             service.meet(calls.process, now_unix_nano, &self.limits);
-            service.count_untrusted(key.metric(), calls.untimed());
+            service.count_untrusted(key.metric(), calls.lost.untimed);
             if let Some(series) = service.get_mut(&key) {
                 series.record_undelivered(calls, now_unix_nano, &self.bounds);
                 return;
             }
         }
         let bounds = self.bounds.clone();
-        let number = (calls.lost.count, calls.untimed());
+        let number = (calls.lost.count(), calls.lost.untimed);
         self.new_series(calls.process, &key, number, now_unix_nano).record_undelivered(
             calls,
             now_unix_nano,

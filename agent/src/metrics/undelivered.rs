@@ -32,11 +32,6 @@ impl UndeliveredCalls<'_> {
     pub(super) fn error_type(&self) -> Option<ErrorType> {
         http::error_type(self.error, self.status, self.kind)
     }
-
-    /// How many have no duration.
-    pub(super) fn untimed(&self) -> u64 {
-        self.lost.count.saturating_sub(self.lost.classes.iter().sum())
-    }
 }
 
 /// Gives `each` the calls that were counted under a key. Those of HTTP/1 without a duration had no response
@@ -59,17 +54,16 @@ pub fn calls<'a>(
         error: None,
         lost,
     };
-    let untimed = calls.untimed();
-    if untimed > 0 {
-        let without = Undelivered { count: untimed, ..Undelivered::default() };
+    if lost.untimed > 0 {
+        let without = Undelivered { untimed: lost.untimed, ..Undelivered::default() };
         each(&UndeliveredCalls {
             error: (!is_http2).then_some(HttpError::ConnectionClosed),
             lost: &without,
             ..calls
         });
     }
-    let timed = Undelivered { count: lost.count.saturating_sub(untimed), ..*lost };
-    if timed.count > 0 {
+    let timed = Undelivered { untimed: 0, ..*lost };
+    if timed.timed() > 0 {
         each(&UndeliveredCalls { lost: &timed, ..calls });
     }
 }

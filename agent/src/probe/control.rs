@@ -7,6 +7,7 @@ use vigie_common::policy::{
     Hint, ProcessEntry, ProcessPolicy, Tuning, connection_layout, hint_slot, process_flags,
 };
 
+use super::shared::Shared;
 use super::sweep::Swept;
 use super::wire::{self, Entry, Value};
 use crate::event::{ConnectionId, Direction, ProcessKey};
@@ -26,7 +27,7 @@ pub struct Control {
     pub(super) tuning: Array<MapData, Value<Tuning>>,
     /// What the map holds.
     pub(super) tuned: Tuning,
-    pub(super) hints: Array<MapData, Value<Hint>>,
+    pub(super) hints: Shared<Value<Hint>>,
     pub(super) processes: HashMap<MapData, u32, Value<ProcessEntry>>,
 }
 
@@ -97,15 +98,22 @@ impl Control {
     /// copying only.
     pub fn advise(&mut self, connection: ConnectionId, advice: Advice) {
         let slot = hint_slot(connection.0);
-        let mut hint = match self.hints.get(&slot, 0) {
-            Ok(Value(hint)) if hint.connection == connection.0 => hint,
-            _ => Hint { connection: connection.0, ..Hint::default() },
+        let mut hint = match self.hints.get(slot) {
+            Some(Value(hint)) if hint.connection == connection.0 => hint,
+            _ => {
+                // No program may take the positions of one connection for those of another: the slot
+                // speaks of none while they are changed.
+                self.hints.set(slot, Value(Hint::default()));
+                Hint::default()
+            }
         };
         match advice {
             Advice::SkipUntil(Direction::Received, position) => hint.skip_received = position,
             Advice::SkipUntil(Direction::Sent, position) => hint.skip_sent = position,
             Advice::Ignore => hint.ignore = 1,
         }
-        drop(self.hints.set(slot, Value(hint), 0));
+        self.hints.set(slot, Value(hint));
+        hint.connection = connection.0;
+        self.hints.set(slot, Value(hint));
     }
 }

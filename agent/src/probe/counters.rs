@@ -3,26 +3,28 @@
 use aya::maps::{MapData, PerCpuArray};
 use vigie_common::counter::Counter;
 
+/// The values of one CPU, by [`Counter`].
+pub(super) type OfCpu = [u64; Counter::ALL.len()];
+
 /// The per-CPU counters of the programs.
-pub struct Counters(pub(super) PerCpuArray<MapData, u64>);
+pub struct Counters(pub(super) PerCpuArray<MapData, OfCpu>);
 
 /// All counters at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts(Vec<u64>);
 
 impl Counters {
-    /// Reads all counters. One that cannot be read is 0.
+    /// Reads all counters. If they cannot be read they are 0.
     pub fn read(&self) -> Counts {
-        Counts(
-            Counter::ALL
-                .iter()
-                .map(|&counter| {
-                    self.0
-                        .get(&(counter as u32), 0)
-                        .map_or(0, |values| values.iter().copied().fold(0, u64::wrapping_add))
-                })
-                .collect(),
-        )
+        let mut sums = vec![0_u64; Counter::ALL.len()];
+        if let Ok(values) = self.0.get(&0, 0) {
+            for of_cpu in values.iter() {
+                for (sum, value) in sums.iter_mut().zip(of_cpu) {
+                    *sum = sum.wrapping_add(*value);
+                }
+            }
+        }
+        Counts(sums)
     }
 }
 

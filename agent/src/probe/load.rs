@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::Arc;
 
-use aya::maps::{Array, HashMap, MapData, MapError, RingBuf};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use thiserror::Error;
 use vigie_common::params::{Params, Settings};
-use vigie_common::policy::{ProcessPolicy, Tuning};
+use vigie_common::policy::{HINT_SLOTS, ProcessPolicy, Tuning};
 use vigie_common::record::RINGS;
 
 use super::attach::{self, AttachError, Attaching};
@@ -24,6 +24,7 @@ use super::counters::Counters;
 use super::libraries::{self, Libraries};
 use super::memory::{self, MapMemory};
 use super::order::Preemption;
+use super::shared::{Shared, SharedError};
 use super::sweep::Swept;
 use super::undelivered::Undeliveries;
 use super::wire::params_bytes;
@@ -50,6 +51,14 @@ pub enum LoadError {
         name: &'static str,
         /// Why.
         source: MapError,
+    },
+    /// A map cannot be shared with the programs.
+    #[error("the map {name} of vigie's own object is unusable: {source}; please report this")]
+    Shared {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        source: SharedError,
     },
     /// The object lacks a part: a broken build.
     #[error("vigie's own object has no {0}; please report this")]
@@ -154,7 +163,7 @@ pub struct Probes {
     attached: Vec<&'static Probe>,
     /// Programs that are attached when the kernel has met what the bits say.
     on_demand: Vec<(&'static Probe, u32)>,
-    needs: Array<MapData, u32>,
+    needs: Shared<u32>,
     blocked: Option<Blocked>,
     /// C libraries of processes, where they are asked for.
     libraries: Option<Libraries>,
@@ -170,7 +179,7 @@ impl Probes {
         if self.on_demand.is_empty() {
             return;
         }
-        let needs = self.needs.get(&0, 0).unwrap_or(0);
+        let needs = self.needs.get(0).unwrap_or(0);
         for (probe, _) in self.on_demand.extract_if(.., |(_, need)| needs & *need != 0) {
             match attach::attach(&mut self.ebpf, probe) {
                 Ok(()) => self.attached.push(probe),
@@ -270,9 +279,9 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
     super::log::start(&mut ebpf);
     let memory = memory::of(&ebpf);
     let taken = take_rings(&mut ebpf, rings)?;
-    let counters = aya::maps::PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)
-        .map_err(|s| unusable("COUNTERS", s))?;
-    let hints = Array::try_from(take(&mut ebpf, "HINTS")?).map_err(|s| unusable("HINTS", s))?;
+    let counters =
+        PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?).map_err(|s| unusable("COUNTERS", s))?;
+    let hints = shared(&mut ebpf, "HINTS", HINT_SLOTS)?;
     let tuning = Array::try_from(take(&mut ebpf, "TUNING")?).map_err(|s| unusable("TUNING", s))?;
     let processes =
         HashMap::try_from(take(&mut ebpf, "PROCESSES")?).map_err(|s| unusable("PROCESSES", s))?;
@@ -283,7 +292,7 @@ pub fn load(options: &LoadOptions) -> Result<Probes, LoadError> {
         table(&mut ebpf, "SETTLED")?,
         table(&mut ebpf, "CLOSES")?,
     );
-    let needs = Array::try_from(take(&mut ebpf, "NEEDS")?).map_err(|s| unusable("NEEDS", s))?;
+    let needs = shared(&mut ebpf, "NEEDS", 1)?;
     let mut attaching = Attaching {
         ebpf: &mut ebpf,
         btf: &btf,
@@ -401,6 +410,14 @@ fn take_rings(ebpf: &mut Ebpf, rings: usize) -> Result<Vec<RingBuf<MapData>>, Lo
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, LoadError> {
     ebpf.take_map(name).ok_or(LoadError::Incomplete(name))
+}
+
+fn shared<T: aya::Pod>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    entries: u32,
+) -> Result<Shared<T>, LoadError> {
+    Shared::map(take(ebpf, name)?, entries).map_err(|source| LoadError::Shared { name, source })
 }
 
 fn table<K: aya::Pod, V: aya::Pod>(

@@ -1,7 +1,7 @@
 //! The kernel side seen from user space: load and attach the programs, set policies and hints, read
 //! the rings and the counters.
 //!
-//! Only this module knows aya. Unsafe code is confined to [`wire`].
+//! Only this module knows aya. Unsafe code is confined to [`wire`] and [`shared`].
 
 mod attach;
 pub mod backend;
@@ -16,6 +16,7 @@ mod log;
 pub mod memory;
 mod order;
 pub mod reader;
+mod shared;
 pub mod sweep;
 pub mod undelivered;
 mod wire;

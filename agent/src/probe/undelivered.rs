@@ -62,7 +62,7 @@ impl Undeliveries {
         let mut old = Vec::new();
         for (Value(key), Value(value)) in self.undelivered.iter().filter_map(Result::ok) {
             let (before, changed_ns) = self.known.entry(key).or_insert((NOTHING, now));
-            if value.count != before.count {
+            if value.count() != before.count() {
                 counts.push((key, since(&value, before)));
                 (*before, *changed_ns) = (value, now);
             } else if now.saturating_sub(*changed_ns) >= KEEP_NS {
@@ -147,11 +147,11 @@ impl Undeliveries {
 }
 
 const NOTHING: Undelivered =
-    Undelivered { count: 0, sum_ns: 0, max_ns: 0, classes: [0; vigie_common::exchange::CLASSES] };
+    Undelivered { untimed: 0, sum_ns: 0, max_ns: 0, classes: [0; vigie_common::exchange::CLASSES] };
 
 /// One exchange of this duration.
 fn one(duration_ns: u64) -> Undelivered {
-    let mut one = Undelivered { count: 1, sum_ns: duration_ns, max_ns: duration_ns, ..NOTHING };
+    let mut one = Undelivered { sum_ns: duration_ns, max_ns: duration_ns, ..NOTHING };
     if let Some(class) = one.classes.get_mut(class_of(duration_ns)) {
         *class = 1;
     }
@@ -161,7 +161,7 @@ fn one(duration_ns: u64) -> Undelivered {
 /// What came after an earlier state. The largest duration is that of both.
 fn since(now: &Undelivered, before: &Undelivered) -> Undelivered {
     let mut rest = *now;
-    rest.count = now.count.wrapping_sub(before.count);
+    rest.untimed = now.untimed.wrapping_sub(before.untimed);
     rest.sum_ns = now.sum_ns.wrapping_sub(before.sum_ns);
     for (class, before) in rest.classes.iter_mut().zip(&before.classes) {
         *class = class.wrapping_sub(*before);
@@ -173,10 +173,19 @@ fn since(now: &Undelivered, before: &Undelivered) -> Undelivered {
 mod tests {
     use super::*;
 
+    /// The kernel adds to the sum of durations first, and counts by one addition after it: user space may
+    /// read between the two.
+    #[test]
+    fn a_read_between_two_additions_counts_nothing_twice() {
+        let half = Undelivered { sum_ns: 3_000_000, max_ns: 3_000_000, ..NOTHING };
+        assert_eq!(half.count(), NOTHING.count(), "it is taken with the next read");
+        let part = since(&one(3_000_000), &half);
+        assert_eq!((part.count(), part.untimed, part.sum_ns), (1, 0, 0));
+    }
+
     #[test]
     fn what_came_since_is_the_difference() {
         let (mut now, before) = (one(3_000_000), one(1_000));
-        now.count += 1;
         now.sum_ns += 1_000;
         now.classes[class_of(1_000)] += 1;
         assert_eq!(since(&now, &before), one(3_000_000));

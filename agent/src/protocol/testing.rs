@@ -111,3 +111,40 @@ impl<C: Conversation> Talk<C> {
         self.heard.lines.join("\n")
     }
 }
+
+/// Bytes of messages that [`spoilt`] gives.
+const SPOILT_BYTES: usize = 10 << 20;
+
+/// What comes of many connections with a request and its response in turns, of which bytes are changed,
+/// cut off or replaced: how many problems were told, and how many connections were given up as another
+/// protocol's. None of them takes a MiB of memory.
+pub(super) fn spoilt<C: Conversation>(
+    request: &[u8],
+    response: &[u8],
+    talk: impl Fn() -> Talk<C>,
+) -> (usize, usize) {
+    let mut random = Random(7);
+    let (mut total, mut problems, mut wrong) = (0, 0, 0);
+    while total < SPOILT_BYTES {
+        let mut talk = talk();
+        for round in 0..=random.below(40) {
+            let is_request = round % 2 == 0;
+            let mut bytes = if is_request { request } else { response }.to_vec();
+            for _ in 0..random.below(3) {
+                let at = random.below(bytes.len());
+                bytes[at] = random.byte();
+            }
+            if random.below(4) == 0 {
+                bytes.truncate(1 + random.below(bytes.len()));
+            } else if random.below(10) == 0 {
+                bytes = (0..=random.below(4000)).map(|_| random.byte()).collect();
+            }
+            total += bytes.len();
+            talk.bytes(if is_request { Direction::Sent } else { Direction::Received }, &bytes);
+            assert!(talk.parser.memory() < 1 << 20);
+        }
+        wrong += usize::from(talk.parser.is_wrong());
+        problems += talk.heard.lines.iter().filter(|line| line.starts_with('?')).count();
+    }
+    (problems, wrong)
+}

@@ -118,7 +118,7 @@ impl Counting {
         for index in &met(services, slos, &calls.process.service).slos {
             let Some(slo) = slos.get_mut(*index) else { continue };
             let Some(outcome) = slo.judge.judge(&facts) else { continue };
-            slo.count(millis(now), outcome, calls.lost.count);
+            slo.count(millis(now), outcome, calls.lost.count());
         }
     }
 

@@ -85,22 +85,37 @@ pub struct UndeliveredKey {
 }
 
 /// Exchanges counted in the kernel, value of the map `UNDELIVERED`. Sums since the key was made.
+///
+/// Each exchange is counted by one addition, to `untimed` or to a class: user space may read between any
+/// two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Undelivered {
-    /// How many.
-    pub count: u64,
-    /// Sum of the durations of those that have one.
+    /// How many have no duration.
+    pub untimed: u64,
+    /// Sum of the durations of the others.
     pub sum_ns: u64,
     /// Largest duration. Two CPUs at the same moment may cost the larger one.
     pub max_ns: u64,
-    /// How many have a duration in each class, see [`class_of`]. The others have none.
+    /// How many have a duration in each class, see [`class_of`].
     pub classes: [u64; CLASSES],
 }
 
 impl Default for Undelivered {
     fn default() -> Self {
-        Self { count: 0, sum_ns: 0, max_ns: 0, classes: [0; CLASSES] }
+        Self { untimed: 0, sum_ns: 0, max_ns: 0, classes: [0; CLASSES] }
+    }
+}
+
+impl Undelivered {
+    /// How many have a duration.
+    pub fn timed(&self) -> u64 {
+        self.classes.iter().fold(0, |sum, class| sum.wrapping_add(*class))
+    }
+
+    /// How many.
+    pub fn count(&self) -> u64 {
+        self.untimed.wrapping_add(self.timed())
     }
 }
 

@@ -284,12 +284,8 @@ fn measure_a_call() {
 
 /// Calls of 3 ms each as the kernel counts them.
 fn lost(count: u64) -> Undelivered {
-    let mut lost = Undelivered {
-        count,
-        sum_ns: count * 3_000_000,
-        max_ns: 3_000_000,
-        ..Undelivered::default()
-    };
+    let mut lost =
+        Undelivered { sum_ns: count * 3_000_000, max_ns: 3_000_000, ..Undelivered::default() };
     lost.classes[class_of(3_000_000)] = count;
     lost
 }
@@ -328,7 +324,7 @@ fn what_the_kernel_counted_is_counted_without_a_route() {
 #[test]
 fn lost_calls_of_http2_have_neither_status_nor_duration() {
     let mut store = store(Limits::default());
-    let some = Undelivered { count: 7, ..Undelivered::default() };
+    let some = Undelivered { untimed: 7, ..Undelivered::default() };
     for class in [Class::Http2Server, Class::Http2Client] {
         let key = UndeliveredKey { status: 0, class: class as u8, method: 0, ..LOST_GET };
         record_lost(&mut store, &key, &some);
@@ -348,7 +344,7 @@ fn lost_calls_of_http2_have_neither_status_nor_duration() {
 fn calls_without_a_response_have_no_duration() {
     let mut store = store(Limits::default());
     let mut some = lost(2);
-    some.count += 3;
+    some.untimed += 3;
     record_lost(&mut store, &UndeliveredKey { status: 0, class: 2, method: 0, ..LOST_GET }, &some);
     let points = points(&mut store, START);
     let found: Vec<_> = points

@@ -1,6 +1,6 @@
 //! Messages by the protocol's guide, older versions and flexible ones.
 
-use super::super::testing::{Random, Talk};
+use super::super::testing::{Talk, spoilt};
 use super::*;
 
 /// A message that is put together field by field.
@@ -244,29 +244,7 @@ fn its_own_bytes_are_known_and_others_are_not() {
 /// Ten megabytes: valid messages with bytes changed and cut, and random bytes.
 #[test]
 fn broken_and_random_bytes_do_no_harm() {
-    let mut random = Random(7);
     let (request, response) = (fetch(1, 1).bytes(), produced(1, "orders", 0).bytes());
-    let (mut total, mut problems, mut wrong) = (0, 0, 0);
-    while total < 10 << 20 {
-        let mut talk = talk();
-        for round in 0..=random.below(40) {
-            let is_request = round % 2 == 0;
-            let mut bytes = if is_request { request.clone() } else { response.clone() };
-            for _ in 0..random.below(3) {
-                let at = random.below(bytes.len());
-                bytes[at] = random.byte();
-            }
-            if random.below(4) == 0 {
-                bytes.truncate(1 + random.below(bytes.len()));
-            } else if random.below(10) == 0 {
-                bytes = (0..=random.below(4000)).map(|_| random.byte()).collect();
-            }
-            total += bytes.len();
-            talk.bytes(if is_request { Direction::Sent } else { Direction::Received }, &bytes);
-            assert!(talk.parser.memory() < 1 << 20);
-        }
-        wrong += usize::from(talk.parser.is_wrong());
-        problems += talk.heard.lines.iter().filter(|line| line.starts_with('?')).count();
-    }
+    let (problems, wrong) = spoilt(&request, &response, talk);
     assert!(problems > 100 && wrong > 100, "{problems} problems, wrong {wrong} times");
 }
