@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 WEB = int(os.environ.get("SHOP_PORT", "8080"))
 API = WEB + 1
+ORDERS = os.environ.get("SHOP_ORDERS", "/orders/")
 MOODS = {"break": "break", "slow": "slow", "hang": "hang", "repair": ""}
 
 
@@ -73,7 +74,7 @@ def order(number):
     """One customer after the other; one who waits keeps nobody else from ordering."""
     try:
         web = http.client.HTTPConnection("127.0.0.1", WEB, timeout=60)
-        web.request("GET", f"/orders/{number}")
+        web.request("GET", f"{ORDERS}{number}")
         web.getresponse().read()
         web.close()
     except OSError:

@@ -107,3 +107,9 @@ fn read(path: &Path, most: u64) -> Result<String, Failure> {
         Failure::usage(format_args!("{}: not UTF-8", path.display()), "save the file as UTF-8")
     })
 }
+
+/// At most so many places, no zeros at the end.
+fn rounded(value: f64, places: usize) -> String {
+    let text = format!("{value:.places$}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}

@@ -26,7 +26,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
 }
 
 fn explain(status: &Status, slo: &SloStatus) -> Vec<String> {
-    let percent = |share: f64| format!("{:.4} %", share * 100.0);
+    let percent = |share: f64| format!("{} %", super::rounded(share * 100.0, 4));
     let mut lines = vec![format!(
         "{}: {} of {} over {} on {}",
         slo.name,

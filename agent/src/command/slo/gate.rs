@@ -95,3 +95,60 @@ fn one(slo: &SloStatus, min_coverage: Option<f64>) -> (Verdict, String) {
     };
     (verdict, budget + &firing)
 }
+
+#[cfg(test)]
+mod tests {
+    use vigie_slo::file::{Source, load};
+
+    use super::*;
+
+    fn slo(name: &str, change: impl FnOnce(&mut SloStatus)) -> SloStatus {
+        let text = format!(
+            "slos: [{{name: {name}, service: api, objective: 99%, window: 30d, availability: true}}]"
+        );
+        let loaded = load(&[Source { name: "slo.yaml".to_owned(), text }]).unwrap();
+        let mut status = SloStatus::of(&loaded.slos[0]);
+        (status.matched, status.total, status.coverage) = (true, 1_000, 1.0);
+        change(&mut status);
+        status
+    }
+
+    fn gate(slos: Vec<SloStatus>, services: &str, least: Option<f64>) -> (i32, String) {
+        let status = Status { slos, ..Status::default() };
+        let (verdict, reason) = judge(&status, &services.parse().unwrap(), least);
+        (verdict as i32, reason)
+    }
+
+    #[test]
+    fn the_worst_slo_decides() {
+        let good = || slo("good", |_| ());
+        let in_zone = |zone: &'static str| {
+            slo("bad", |status| {
+                zone.clone_into(&mut status.zone);
+                status.budget_remaining = 0.26;
+                status.firing.push("page-quick".to_owned());
+            })
+        };
+        assert_eq!(gate(vec![good()], "api", None).0, 0);
+        let (code, reason) = gate(vec![good(), in_zone("careful")], "a*", None);
+        assert_eq!(code, 10);
+        assert_eq!(reason, "26.00 % of the budget of bad is left, page-quick fires");
+        assert_eq!(gate(vec![in_zone("freeze"), in_zone("careful")], "api", None).0, 20);
+        assert_eq!(gate(vec![in_zone("exhausted")], "api", None).0, 20);
+    }
+
+    #[test]
+    fn without_data_nothing_is_judged() {
+        assert_eq!(gate(vec![slo("a", |_| ())], "web", None).0, 30);
+        assert_eq!(gate(Vec::new(), "*", None).0, 30);
+        let unmatched = slo("a", |status| status.matched = false);
+        assert_eq!(gate(vec![unmatched], "api", None).0, 30);
+        let silent = slo("a", |status| status.no_data = true);
+        assert_eq!(gate(vec![silent], "api", None).0, 30);
+        let half = |share| slo("a", move |status| status.coverage = share);
+        assert_eq!(gate(vec![half(0.89)], "api", None).0, 30);
+        assert_eq!(gate(vec![half(0.9)], "api", None).0, 0);
+        assert_eq!(gate(vec![half(0.5)], "api", Some(0.5)).0, 0);
+        assert_eq!(gate(vec![half(0.95)], "api", Some(0.99)).0, 30);
+    }
+}

@@ -52,9 +52,9 @@ fn table(status: &Status) -> String {
 }
 
 fn row(slo: &SloStatus) -> [String; 8] {
-    let percent = |share: f64| format!("{} %", rounded(share * 100.0, 3));
+    let percent = |share: f64| format!("{} %", super::rounded(share * 100.0, 3));
     let burn = |window: &str| match slo.burn.get(window) {
-        Some(Some(burn)) => rounded(*burn, 2),
+        Some(Some(burn)) => super::rounded(*burn, 2),
         Some(None) => "no traffic".to_owned(),
         None => "-".to_owned(),
     };
@@ -75,10 +75,4 @@ fn row(slo: &SloStatus) -> [String; 8] {
         slo.zone.clone(),
         firing,
     ]
-}
-
-/// At most so many places, no zeros at the end.
-fn rounded(value: f64, places: usize) -> String {
-    let text = format!("{value:.places$}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
