@@ -86,7 +86,8 @@ fn burns(burn: &Burn) -> Vec<String> {
     let mut lines = Vec::new();
     let long = burn.windows.first().map(|window| short(window.window_s)).unwrap_or_default();
     if burn.total > 0 {
-        lines.push(format!("{}: {} of {} in {long}", failing(burn), burn.bad, burn.total));
+        let Burn { bad, total, unit, bad_word, .. } = burn;
+        lines.push(format!("{bad} of {total} {unit} {bad_word} in {long}"));
     }
     for window in &burn.windows {
         let rate = window.burn.map_or_else(|| "unknown".to_owned(), |burn| burn.decimal(1));
@@ -159,7 +160,7 @@ mod tests {
             "SLO sample (99 %), alert page-quick, service api\n\
              routes: /sample/{id}, /<other>&\n\
              since 2026-11-18T11:06:40Z, fired after 1 min\n\
-             1.9 % of requests failing, 1 % allowed: 19 of 1000 in 1h\n\
+             19 of 1000 requests failing in 1h\n\
              burn rate over 1h: 1, fires above 1\n\
              burn rate over 5m: unknown, fires above 1\n\
              budget: 77 % left, spent in 1 d at this pace, zone ship\n\

@@ -29,8 +29,8 @@ fn a_webhook_gets_transitions_with_their_ids() {
         "webhook",
         &format!("    vigie.dev/url: {}/hook\n    vigie.dev/header.X-Team: shop\n", server.url()),
     )]);
-    senders.hand(&order("hook", "a", State::Firing));
-    senders.hand(&order("hook", "a", State::Resolved));
+    senders.hand(&[order("hook", "a", State::Firing)]);
+    senders.hand(&[order("hook", "a", State::Resolved)]);
     let posts = server.wait(2);
     for (post, state) in posts.iter().zip(["firing", "resolved"]) {
         assert_eq!((post.path.as_str(), post.headers["x-team"].as_str()), ("/hook", "shop"));
@@ -51,7 +51,7 @@ fn what_fails_is_tried_again_with_the_same_id() {
     let server = Server::start(&[Answer::status(503), Answer::status(500), Answer::Break]);
     let senders =
         senders(&[receiver("hook", "webhook", &format!("    vigie.dev/url: {}\n", server.url()))]);
-    senders.hand(&order("hook", "a", State::Firing));
+    senders.hand(&[order("hook", "a", State::Firing)]);
     let posts = server.wait(4);
     assert!(posts.iter().all(|post| post.headers["idempotency-key"] == "sample/a/firing"));
     eventually("it is reported", || senders.reports_len(1));
@@ -75,7 +75,7 @@ fn retry_after_is_kept_to() {
             key.display()
         ),
     )]);
-    senders.hand(&order("pd", "a", State::Firing));
+    senders.hand(&[order("pd", "a", State::Firing)]);
     let posts = server.wait(2);
     let waited = posts[1].at - posts[0].at;
     assert!(waited >= Duration::from_millis(1_900), "{waited:?}");
@@ -90,7 +90,7 @@ fn retry_after_is_kept_to() {
     assert_eq!(event["payload"]["custom_details"]["id"], "sample/a/firing");
     assert_eq!(event["links"][0]["href"], "https://runbooks.example/sample");
     assert_eq!(posts[0].body, posts[1].body);
-    senders.hand(&order("pd", "a", State::Resolved));
+    senders.hand(&[order("pd", "a", State::Resolved)]);
     assert_eq!(server.wait(3)[2].body["event_action"], "resolve");
     let figures = figures(&senders, "pd");
     assert_eq!(failed(&figures, Failure::Throttled), 1);
@@ -108,11 +108,11 @@ fn one_that_hangs_holds_up_nobody_and_its_queue_is_bounded() {
     ];
     let policy = Policy { max_queue: 3, ..common::POLICY };
     let senders = common::senders_with(&receivers, policy);
-    senders.hand(&order("hangs", "a0", State::Firing));
+    senders.hand(&[order("hangs", "a0", State::Firing)]);
     hanging.wait(1);
     for index in 1..=5 {
-        senders.hand(&order("hangs", &format!("a{index}"), State::Firing));
-        senders.hand(&order("good", &format!("a{index}"), State::Firing));
+        senders.hand(&[order("hangs", &format!("a{index}"), State::Firing)]);
+        senders.hand(&[order("good", &format!("a{index}"), State::Firing)]);
         good.wait(index);
     }
     let text = good.wait(5)[0].body["text"].as_str().unwrap().to_owned();
@@ -136,10 +136,12 @@ fn refusals_and_redirections_are_given_up() {
     ]);
     let senders =
         senders(&[receiver("hook", "webhook", &format!("    vigie.dev/url: {}\n", server.url()))]);
-    senders.hand(&order("hook", "a", State::Firing));
-    senders.hand(&order("hook", "a", State::Resolved));
-    senders.hand(&order("hook", "b", State::Firing));
-    senders.hand(&order("hook", "c", State::Firing));
+    senders.hand(&[
+        order("hook", "a", State::Firing),
+        order("hook", "a", State::Resolved),
+        order("hook", "b", State::Firing),
+        order("hook", "c", State::Firing),
+    ]);
     server.wait(3);
     eventually("all are reported", || senders.reports_len(4));
     let all = figures(&senders, "hook");
@@ -162,13 +164,13 @@ fn every_replica_gets_every_post_and_one_that_is_down_is_caught_up() {
         order.repeats = true;
         order
     };
-    senders.hand(&repeated("a", State::Firing));
-    senders.hand(&repeated("b", State::Firing));
+    senders.hand(&[repeated("a", State::Firing)]);
+    senders.hand(&[repeated("b", State::Firing)]);
     eventually("the first replica has both", || {
         up.all().iter().map(|post| post.body.as_array().unwrap().len()).sum::<usize>() == 2
     });
     eventually("the other is tried again", || figures_of(&senders, 1).retried > 1);
-    senders.hand(&repeated("a", State::Resolved));
+    senders.hand(&[repeated("a", State::Resolved)]);
     let late = Server::start_at(&down, &[]);
     late.wait(1);
     eventually("the newest of each", || {
@@ -195,9 +197,9 @@ fn figures_of(senders: &common::Sending, index: usize) -> Figures {
 fn nobody_is_called_for_what_is_over_before_it_could_be_told() {
     let url = common::free_url();
     let senders = senders_of_pagerduty(&url);
-    senders.hand(&order("pd", "a", State::Firing));
+    senders.hand(&[order("pd", "a", State::Firing)]);
     eventually("it is tried", || figures(&senders, "pd").retried > 0);
-    senders.hand(&order("pd", "a", State::Resolved));
+    senders.hand(&[order("pd", "a", State::Resolved)]);
     eventually("it is dropped", || dropped(&figures(&senders, "pd"), DropReason::Superseded) == 1);
     let server = Server::start_at(&url, &[]);
     assert_eq!(server.wait(1)[0].body["event_action"], "resolve");
@@ -227,7 +229,7 @@ fn a_secret_that_comes_later_is_taken_up() {
             file.display()
         ),
     )]);
-    senders.hand(&order("chat", "a", State::Firing));
+    senders.hand(&[order("chat", "a", State::Firing)]);
     eventually("it is missed", || failed(&figures(&senders, "chat"), Failure::Secret) > 0);
     std::fs::write(&file, format!("{}/T0/B0/secret\n", server.url())).unwrap();
     let post = server.wait(1).remove(0);
@@ -240,7 +242,7 @@ fn closing_tries_what_waits_once_more() {
     let server = Server::start(&[Answer::after(503, 60)]);
     let senders =
         senders(&[receiver("hook", "webhook", &format!("    vigie.dev/url: {}\n", server.url()))]);
-    senders.hand(&order("hook", "a", State::Firing));
+    senders.hand(&[order("hook", "a", State::Firing)]);
     eventually("it failed", || failed(&figures(&senders, "hook"), Failure::Server) == 1);
     let (reports, figures) = senders.close(Duration::from_secs(10));
     assert_eq!((figures[0].sent, figures[0].queued), (1, 0));

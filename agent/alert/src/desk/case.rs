@@ -121,7 +121,8 @@ impl Case {
         let Some(line) = self.lines.get_mut(at) else { return Vec::new() };
         if repeats {
             let is_due = match state {
-                State::Firing => now >= line.next_at,
+                // A clock that was set back must not let it expire.
+                State::Firing => now >= line.next_at || line.next_at > now.saturating_add(REPEAT_S),
                 State::Resolved => {
                     line.resolve == Step::Pending
                         && now >= line.next_at

@@ -119,6 +119,9 @@ fn alertmanager_is_told_each_minute_and_five_minutes_longer() {
         times.step_by(2).filter(|t| !round.tick(*t, firing).is_empty()).collect()
     };
     assert_eq!(at(&mut round, &["page-quick"], 0..130), [0, 60, 120]);
+    round.tick(140 - 3_600, &["page-quick"]);
+    assert_eq!(round.tick(142 - 3_600, &["page-quick"]).len(), 0, "a clock set back by an hour");
+    round.tick(120, &["page-quick"]);
     assert_eq!(at(&mut round, &[], 130..600), [130, 190, 250, 310, 370, 430]);
     assert!(round.desk.is_empty());
 }
@@ -244,6 +247,77 @@ fn nothing_is_lost_or_doubled_by_a_kill() {
     let kept = round.desk.unsaved().unwrap();
     round.restart(&kept);
     assert_eq!(round.tick(900, &[]), ["chat:page-quick/resolved"]);
+}
+
+/// What a receiver that knows ids has in the end, after rounds that are killed at random places.
+fn delivered(rounds: &[Vec<&str>], killed: bool, random: &mut fastrand::Rng) -> Vec<String> {
+    let slo = slo();
+    let receivers = ["chat", "pd"].map(receiver);
+    let (mut desk, mut kept) = (Desk::new(&receivers), None);
+    let mut told: Vec<String> = Vec::new();
+    let mut since = std::collections::BTreeMap::new();
+    for (round, names) in rounds.iter().enumerate() {
+        let now = T + 2 * i64::try_from(round).unwrap();
+        since.retain(|name, _| names.contains(name));
+        let all: Vec<Firing<'_>> = names
+            .iter()
+            .map(|name| firing(&slo, name, *since.entry(*name).or_insert(now)))
+            .collect();
+        // A round that was killed is done again, as the evaluator does its tick again.
+        loop {
+            let mut dies = || killed && random.u8(..) < 64;
+            let mut run = || -> Option<()> {
+                let lives = |dies: bool| (!dies).then_some(());
+                desk.tick(now, &all);
+                lives(dies())?;
+                kept = desk.unsaved().or(kept.take());
+                lives(dies())?;
+                for order in desk.orders(now) {
+                    lives(dies())?;
+                    let Order { receiver, id, .. } = &order;
+                    let id = format!("{receiver} {id}");
+                    if !told.contains(&id) {
+                        told.push(id);
+                    }
+                    lives(dies())?;
+                    let Order { receiver, id, .. } = order;
+                    desk.report(&Report { receiver, id, delivered: true });
+                }
+                kept = desk.unsaved().or(kept.take());
+                Some(())
+            };
+            if run().is_some() {
+                break;
+            }
+            desk = match &kept {
+                Some(kept) => Desk::restore(kept, &receivers).unwrap(),
+                None => Desk::new(&receivers),
+            };
+        }
+    }
+    told
+}
+
+#[test]
+fn a_thousand_kills_change_nothing() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let names = ["page-quick", "page-slow", "ticket-quick", "ticket-slow", "no-data"];
+    let mut told = 0;
+    for _ in 0..20 {
+        let mut on = vec![false; names.len()];
+        let mut rounds = Vec::new();
+        for _ in 0..100 {
+            for is_on in &mut on {
+                *is_on ^= random.u8(..) < 20;
+            }
+            let firing = names.iter().zip(&on).filter(|(_, is_on)| **is_on);
+            rounds.push(firing.map(|(name, _)| *name).collect());
+        }
+        let expected = delivered(&rounds, false, &mut random);
+        assert_eq!(delivered(&rounds, true, &mut random), expected);
+        told += expected.len();
+    }
+    assert!(told > 500, "{told}");
 }
 
 #[test]

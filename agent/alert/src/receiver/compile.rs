@@ -161,17 +161,22 @@ fn alerts_uri(base: &Uri) -> Result<Uri, String> {
 fn pagerduty(given: &mut Annotations<'_>) -> Option<Kind> {
     let before = given.problems.len();
     let key = given.secret("routing_key", false);
-    let url = match given.read("url", uri) {
-        Some(url) => url,
-        None => uri(PAGERDUTY).ok()?,
-    };
     if key.is_none() && given.problems.len() == before {
         given.missing(
             "routing_key_file",
             "write vigie.dev/routing_key_file: PATH, or vigie.dev/routing_key_env: NAME",
         );
     }
-    Some(Kind::PagerDuty { url: Address::Given(url), routing_key: key? })
+    let found = given.take("url");
+    let url = match uri(found.map_or(PAGERDUTY, |found| &found.text)) {
+        Ok(url) => Some(Address::Given(url)),
+        Err(advice) => {
+            let at = found.unwrap_or_else(|| given.target());
+            given.wrong(at, "an address that is not taken", advice);
+            None
+        }
+    };
+    Some(Kind::PagerDuty { url: url?, routing_key: key? })
 }
 
 fn slack(given: &mut Annotations<'_>) -> Option<Kind> {

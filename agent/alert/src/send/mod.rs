@@ -150,11 +150,17 @@ impl Senders {
         Ok(Self { shared, reports, close, thread: Some(thread) })
     }
 
-    /// Takes an order for every address of its receiver. Never waits. One for a receiver that is not
-    /// there is ignored: the desk, which has the same receivers, gives out none.
-    pub fn hand(&self, order: &Order) {
-        for shared in self.shared.iter().filter(|shared| shared.receiver.name == order.receiver) {
-            let full = lock(&shared.queue).push(order.clone());
+    /// Takes the orders of one round, each for every address of its receiver. Never waits. All at once,
+    /// so that Alertmanager gets what belongs together in one post: it tells people at once of an alert
+    /// with an onset longer ago than its `group_wait`, and of the others in another message. One for a
+    /// receiver that is not there is ignored: the desk, which has the same receivers, gives out none.
+    pub fn hand(&self, orders: &[Order]) {
+        for shared in &self.shared {
+            let own = orders.iter().filter(|order| order.receiver == shared.receiver.name);
+            let full = {
+                let mut queue = lock(&shared.queue);
+                own.flat_map(|order| queue.push(order.clone())).collect::<Vec<_>>()
+            };
             for order in &full {
                 shared.dropped_one(DropReason::QueueFull, order);
             }

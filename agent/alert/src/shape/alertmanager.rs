@@ -14,17 +14,9 @@ use crate::notice::{Notice, Reason, State};
 use crate::text::{body, explain, title};
 use crate::wording::{percent, remaining, rfc3339};
 
-/// Names that labels of the file cannot take.
-const OURS: [&str; 8] = [
-    "alertname",
-    "slo",
-    "service",
-    "severity",
-    "vigie_pair",
-    "vigie_scope",
-    "vigie_node",
-    "instance",
-];
+/// Names that labels of the file cannot take, beside those that begin with `sloth_` or `vigie_`.
+const OURS: [&str; 4] = ["alertname", "slo", "service", "severity"];
+const OUR_PREFIXES: [&str; 3] = ["__", "sloth_", "vigie_"];
 
 /// The body for orders that are given out together.
 pub fn alerts(orders: &[Order]) -> Value {
@@ -52,7 +44,9 @@ pub fn labels(notice: &Notice) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::new();
     for (name, value) in &notice.labels {
         let name = label_name(name);
-        if !OURS.contains(&name.as_str()) && !name.starts_with("__") && !value.is_empty() {
+        let is_ours = OURS.contains(&name.as_str())
+            || OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        if !is_ours && !value.is_empty() {
             labels.insert(name, value.clone());
         }
     }
@@ -60,8 +54,14 @@ pub fn labels(notice: &Notice) -> BTreeMap<String, String> {
         Reason::Burn(_) => "SloBurnRate",
         Reason::NoData { .. } => "SloNoData",
     };
+    let id = format!("{}-{}", notice.service, notice.slo);
     for (label, value) in [
         ("alertname", name),
+        // Those of the rules for the fleet: the same routes take both.
+        ("sloth_id", &id),
+        ("sloth_service", &notice.service),
+        ("sloth_slo", &notice.slo),
+        ("sloth_severity", notice.severity.word()),
         ("slo", &notice.slo),
         ("service", &notice.service),
         ("severity", notice.severity.word()),
@@ -145,6 +145,10 @@ mod tests {
                 "service",
                 "severity",
                 "slo",
+                "sloth_id",
+                "sloth_service",
+                "sloth_severity",
+                "sloth_slo",
                 "vigie_node",
                 "vigie_pair",
                 "vigie_scope"

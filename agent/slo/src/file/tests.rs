@@ -296,6 +296,14 @@ const WRONG: &[Wrong] = &[
     ),
     Wrong(
         OPENSLO,
+        "    - targetRef: on-call",
+        "    - kind: AlertNotificationTarget",
+        68,
+        "spec.notificationTargets[0]",
+        "written out in a policy",
+    ),
+    Wrong(
+        OPENSLO,
         "kind: Service\nmetadata:\n  name: api",
         "kind: AlertNotificationTarget\nmetadata:\n  name: on-call",
         93,
