@@ -79,12 +79,9 @@ impl Case {
         Self { notice, tell_resolved, lines: Vec::new() }
     }
 
-    pub(super) fn is_of(&self, notice: &Notice) -> bool {
-        self.notice.slo == notice.slo && self.notice.alert == notice.alert
-    }
-
-    pub(super) fn is_open_of(&self, notice: &Notice) -> bool {
-        self.notice.state == State::Firing && self.is_of(notice)
+    /// Names an alert of an SLO, whichever case of it.
+    pub(super) fn key(notice: &Notice) -> String {
+        format!("{}/{}", notice.slo, notice.alert)
     }
 
     pub(super) fn line(&self, receiver: &str) -> Option<&Line> {

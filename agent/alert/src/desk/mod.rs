@@ -15,7 +15,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use vigie_slo::alert::{Alert, Severity};
 use vigie_slo::model::Slo;
@@ -109,6 +109,9 @@ enum Manner {
     Incident,
 }
 
+/// Where the open case of each alert is, by its [`Case::key`].
+type Open = HashMap<String, usize>;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Desk {
@@ -159,8 +162,9 @@ impl Desk {
     pub fn tick(&mut self, now: i64, firing: &[Firing<'_>]) {
         let (on, off): (Vec<_>, Vec<_>) =
             firing.iter().partition(|firing| firing.notice.state == State::Firing);
+        let mut open = self.make_room(&on);
         for firing in &on {
-            self.open(firing);
+            self.open(firing, &mut open);
         }
         self.end_all(now, &on, &off);
         let paging: BTreeSet<&str> = on
@@ -169,7 +173,7 @@ impl Desk {
             .map(|firing| firing.slo.name.as_str())
             .collect();
         for firing in &on {
-            self.tell(now, firing, &paging);
+            self.tell(now, firing, &paging, &open);
         }
         self.tidy(now);
     }
@@ -214,18 +218,46 @@ impl Desk {
         self.cases.is_empty()
     }
 
+    /// Where the open case of each alert is, once there is room for those that are new: the oldest that
+    /// are over are forgotten for it.
+    fn make_room(&mut self, on: &[&Firing<'_>]) -> Open {
+        let open = self.index();
+        let new = on.iter().filter(|firing| !open.contains_key(&Case::key(&firing.notice))).count();
+        let mut surplus = (self.cases.len() + new).saturating_sub(MAX_CASES);
+        if surplus == 0 {
+            return open;
+        }
+        let forgotten = &mut self.counters.forgotten;
+        self.cases.retain(|case| {
+            let goes = surplus > 0 && case.notice.state == State::Resolved;
+            if goes {
+                surplus -= 1;
+                *forgotten += case.lines.iter().filter(|line| line.is_pending()).count() as u64;
+            }
+            !goes
+        });
+        self.index()
+    }
+
+    fn index(&self) -> Open {
+        let cases = self.cases.iter().enumerate();
+        let open = cases.filter(|(_, case)| case.notice.state == State::Firing);
+        open.map(|(index, case)| (Case::key(&case.notice), index)).collect()
+    }
+
     /// Opens a case, or brings its figures up to date. Onset and beginning stay what they were first:
     /// Alertmanager would take another onset for another alert.
-    fn open(&mut self, firing: &Firing<'_>) {
+    fn open(&mut self, firing: &Firing<'_>, open: &mut Open) {
         let mut notice = firing.notice.clone();
         notice.bound();
-        if let Some(case) = self.cases.iter_mut().find(|case| case.is_open_of(&notice)) {
+        let key = Case::key(&notice);
+        if let Some(case) = open.get(&key).and_then(|index| self.cases.get_mut(*index)) {
             notice.starts_at = case.notice.starts_at;
             notice.fired_at = case.notice.fired_at;
             case.notice = notice;
             return;
         }
-        if self.cases.len() >= MAX_CASES && !self.forget_one() {
+        if self.cases.len() >= MAX_CASES {
             self.counters.overflowed += 1;
             return;
         }
@@ -235,20 +267,23 @@ impl Desk {
         let unknown = targets.iter().filter(|name| !is_there(name)).count();
         self.counters.unknown_targets += unknown as u64;
         let tell_resolved = firing.alert.is_none_or(|alert| alert.tell_resolved);
+        open.insert(key, self.cases.len());
         self.cases.push(Case::new(notice, tell_resolved));
         self.is_unsaved = true;
     }
 
     /// Ends what does not fire any more.
     fn end_all(&mut self, now: i64, on: &[&Firing<'_>], off: &[&Firing<'_>]) {
-        let is = |case: &Case, firing: &&&Firing<'_>| case.is_of(&firing.notice);
+        let on: HashSet<String> = on.iter().map(|firing| Case::key(&firing.notice)).collect();
+        let off: HashMap<String, &Notice> =
+            off.iter().map(|firing| (Case::key(&firing.notice), &firing.notice)).collect();
         let mut ended = Vec::new();
         for (index, case) in self.cases.iter_mut().enumerate() {
-            if case.notice.state == State::Resolved || on.iter().any(|firing| is(case, &firing)) {
+            let key = Case::key(&case.notice);
+            if case.notice.state == State::Resolved || on.contains(&key) {
                 continue;
             }
-            let last = off.iter().find(|firing| is(case, firing)).map(|firing| &firing.notice);
-            case.end(now, last);
+            case.end(now, off.get(&key).copied());
             ended.push(index);
         }
         self.is_unsaved |= !ended.is_empty();
@@ -282,11 +317,10 @@ impl Desk {
     }
 
     /// Lets go what is held, where nothing holds it back any more.
-    fn tell(&mut self, now: i64, firing: &Firing<'_>, paging: &BTreeSet<&str>) {
+    fn tell(&mut self, now: i64, firing: &Firing<'_>, paging: &BTreeSet<&str>, open: &Open) {
         let Self { readers, cases, .. } = self;
-        let Some(case) = cases.iter_mut().find(|case| case.is_open_of(&firing.notice)) else {
-            return;
-        };
+        let key = Case::key(&firing.notice);
+        let Some(case) = open.get(&key).and_then(|index| cases.get_mut(*index)) else { return };
         let targets = targets(firing);
         let is_wanted = |reader: &&Reader| {
             let Receiver { name, .. } = &reader.receiver;
@@ -313,7 +347,7 @@ impl Desk {
         // For Alertmanager both are one alert: the end of the last time must not end this one.
         let over = cases
             .iter_mut()
-            .filter(|case| case.notice.state == State::Resolved && case.is_of(&firing.notice));
+            .filter(|case| case.notice.state == State::Resolved && Case::key(&case.notice) == key);
         for line in over.flat_map(|case| &mut case.lines) {
             let is = |reader: &&&Reader| reader.receiver.name == line.receiver;
             if waiting.iter().find(is).is_some_and(repeats) {
@@ -333,16 +367,6 @@ impl Desk {
         };
         self.cases.retain(|case| !case.is_finished(now, repeats));
         self.is_unsaved |= self.cases.len() < before;
-    }
-
-    /// Makes room by forgetting the oldest case that is over.
-    fn forget_one(&mut self) -> bool {
-        let oldest = self.cases.iter().position(|case| case.notice.state == State::Resolved);
-        let Some(index) = oldest else { return false };
-        let case = self.cases.remove(index);
-        let lost = case.lines.iter().filter(|line| line.is_pending()).count();
-        self.counters.forgotten += lost as u64;
-        true
     }
 }
 
