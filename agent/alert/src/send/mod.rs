@@ -95,6 +95,13 @@ impl Shared {
     fn dropped_one(&self, reason: DropReason, order: &Order) {
         let is_lost =
             matches!(reason, DropReason::GivenUp | DropReason::TooOld | DropReason::QueueFull);
+        let (receiver, alert, name) = (&self.receiver.name, &order.id, reason.name());
+        if order.repeats {
+            // In a minute there is another.
+            tracing::debug!(receiver, alert, reason = name, "an alert is not told this time");
+        } else {
+            tracing::warn!(receiver, alert, reason = name, "an alert is not told");
+        }
         self.dropped(reason, std::slice::from_ref(order));
         if is_lost && order.state == State::Firing && !order.repeats {
             let ends = lock(&self.queue).untold(&order.case);

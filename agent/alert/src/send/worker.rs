@@ -72,12 +72,6 @@ pub(super) async fn run(shared: Arc<Shared>, client: HttpClient, mut closing: Cl
 fn next(shared: &Shared) -> Vec<Order> {
     let batch = lock(&shared.queue).batch();
     for (reason, order) in batch.dropped {
-        tracing::warn!(
-            receiver = shared.receiver.name,
-            alert = order.id,
-            reason = reason.name(),
-            "an alert is not told"
-        );
         shared.dropped_one(reason, &order);
     }
     batch.orders

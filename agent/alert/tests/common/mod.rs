@@ -39,6 +39,8 @@ pub enum Answer {
     Status(u16, Vec<(&'static str, String)>),
     /// Never answers.
     Hang,
+    /// Refuses, and says what it was sent.
+    Echo,
     /// Closes the connection.
     Break,
 }
@@ -166,6 +168,10 @@ async fn take(
                 response.headers_mut().insert(name, value.parse().unwrap());
             }
             response
+        }
+        Answer::Echo => {
+            let said = headers.get("authorization").and_then(|value| value.to_str().ok());
+            (StatusCode::BAD_REQUEST, format!("{uri} {}", said.unwrap_or_default())).into_response()
         }
         Answer::Hang => std::future::pending().await,
         // The end of its task closes the connection; no hook is called.
