@@ -173,7 +173,7 @@ mod tests {
         let error =
             |source: &str, escape| Template::try_new(source, escape).unwrap_err().to_string();
         for (source, escape, said) in [
-            ("{{ titel }}", Escape::None, "line 1: undefined value"),
+            ("{{ titles }}", Escape::None, "line 1: undefined value"),
             ("a\n{{ title", Escape::None, "line 2: syntax error"),
             ("{\"text\": \"{{ title }}\"}", Escape::Json, "without quotes"),
             (

@@ -94,7 +94,7 @@ fn wrong_targets_are_refused_with_line_and_remedy() {
         ("alertmanager", "    vigie.dev/url: http://am,http://am/\n", "twice"),
         (
             "alertmanager",
-            "    vigie.dev/url: http://am\n    vigie.dev/severties: page\n",
+            "    vigie.dev/url: http://am\n    vigie.dev/severity: page\n",
             "did you mean `vigie.dev/severities`?",
         ),
         (
