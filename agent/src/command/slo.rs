@@ -12,6 +12,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use vigie_alert::receiver::{Receiver, compile};
 use vigie_slo::file::{self, Loaded, Problem, Source};
 
 use super::{Common, Failure};
@@ -46,7 +47,8 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
     match &arguments.what {
         What::Validate { files } => {
             let loaded = load(files)?;
-            validate::print(&loaded);
+            let receivers = receivers(&loaded)?;
+            validate::print(&loaded, &receivers);
         }
         What::Status(arguments) => status::run(common, arguments)?,
         What::Gate(arguments) => gate::run(common, arguments)?,
@@ -61,20 +63,28 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
 /// failure tells.
 pub(super) fn load(paths: &[PathBuf]) -> Result<Loaded, Failure> {
     let files = paths.iter().map(|path| source(path)).collect::<Result<Vec<_>, _>>()?;
-    let loaded = file::load(&files).map_err(|mut problems| {
-        let last = problems.pop();
-        for problem in problems {
-            say(&Failure::usage(&problem, &problem.advice));
-        }
-        last.map_or_else(
-            || Failure::usage("no SLO", "write one"),
-            |problem| Failure::usage(&problem, &problem.advice),
-        )
-    })?;
+    let loaded = file::load(&files).map_err(refused)?;
     for warning in &loaded.warnings {
         warn(warning);
     }
     Ok(loaded)
+}
+
+/// Receivers of alerts from the targets of the files.
+fn receivers(loaded: &Loaded) -> Result<Vec<Receiver>, Failure> {
+    compile(&loaded.targets)
+        .map_err(|errors| refused(errors.into_iter().map(|error| error.problem).collect()))
+}
+
+fn refused(mut problems: Vec<Problem>) -> Failure {
+    let last = problems.pop();
+    for problem in problems {
+        say(&Failure::usage(&problem, &problem.advice));
+    }
+    last.map_or_else(
+        || Failure::usage("no SLO", "write one"),
+        |problem| Failure::usage(&problem, &problem.advice),
+    )
 }
 
 #[expect(clippy::print_stderr, reason = "warnings about files are for the person who wrote them")]

@@ -20,7 +20,7 @@ const STEP: &str = "packages";
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// Programs, or folders by their paths, each with the packages that have it, best first.
-const NEEDED: [(&str, &[&str]); 24] = [
+const NEEDED: [(&str, &[&str]); 25] = [
     ("nginx", &["nginx-light", "nginx"]),
     ("wrk", &["wrk"]),
     ("ab", &["apache2-utils"]),
@@ -29,6 +29,7 @@ const NEEDED: [(&str, &[&str]); 24] = [
     ("nghttpx", &["nghttp2-proxy"]),
     ("curl", &["curl"]),
     ("prometheus", &["prometheus"]),
+    ("prometheus-alertmanager", &["prometheus-alertmanager"]),
     ("python3", &["python3"]),
     ("node", &["nodejs"]),
     ("dig", &["bind9-dnsutils"]),

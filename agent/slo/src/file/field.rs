@@ -1,5 +1,6 @@
 //! Reading a tree of YAML field by field. What is wrong goes into the report, and `None` comes back.
 
+use super::Located;
 use super::report::{At, Report, meant};
 use super::yaml::{Key, Node, Value};
 use crate::ratio::Ratio;
@@ -111,6 +112,13 @@ impl<'a> Field<'a> {
 
     pub(super) fn owned(&self, report: &mut Report) -> Option<String> {
         self.text(report).map(str::to_owned)
+    }
+
+    /// A scalar with its place.
+    pub(super) fn located(&self, report: &mut Report) -> Option<Located> {
+        let text = self.owned(report)?;
+        let file = self.at.file.clone().unwrap_or_else(|| report.file.clone());
+        Some(Located { text, file, place: self.at.place, field: self.at.path.clone() })
     }
 
     /// One of these words.

@@ -47,15 +47,41 @@ pub struct Source {
     pub text: String,
 }
 
-/// Somebody who is told.
+/// Somebody who is told. What the words and annotations mean is known to those who send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotificationTarget {
     /// Its name.
     pub name: String,
     /// What kind of receiver: OpenSLO leaves the words to its users.
-    pub target: String,
+    pub target: Located,
     /// Annotations, which say where it is.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, Located>,
+}
+
+/// A text and where it is written, for those who find it wrong later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// As it is written.
+    pub text: String,
+    /// The file.
+    pub file: String,
+    /// Line and column.
+    pub place: Place,
+    /// The field, as in `spec.target`.
+    pub field: String,
+}
+
+impl Located {
+    /// What is wrong with it, and what to write instead.
+    pub fn problem(&self, message: impl Into<String>, advice: impl Into<String>) -> Problem {
+        Problem {
+            file: self.file.clone(),
+            place: self.place,
+            field: self.field.clone(),
+            message: message.into(),
+            advice: advice.into(),
+        }
+    }
 }
 
 /// What is in the files.
@@ -153,6 +179,7 @@ fn slos(objects: &Objects<'_>, shorts: &[Field<'_>], report: &mut Report) -> Vec
 
 const SERVICE: Keys = Keys::new(&["description"]);
 const TARGET: Keys = Keys::new(&["target", "description"]);
+const TARGET_ADVICE: &str = "write target: alertmanager, pagerduty, slack, or webhook";
 
 /// Reads what no SLO may have referred to, so that it is checked all the same.
 fn others(objects: &Objects<'_>, report: &mut Report) -> Vec<NotificationTarget> {
@@ -166,14 +193,14 @@ fn others(objects: &Objects<'_>, report: &mut Report) -> Vec<NotificationTarget>
             Kind::Service => drop(object.spec.map(report, &SERVICE)),
             Kind::Target => {
                 let Some(spec) = object.spec.map(report, &TARGET) else { continue };
-                let target = spec.need(report, "target", "write target: alertmanager, or webhook");
+                let target = spec.need(report, "target", TARGET_ADVICE);
                 let mut annotations = BTreeMap::new();
                 for (key, field) in object.metadata.annotations.iter().flat_map(field::Map::entries)
                 {
-                    annotations.extend(field.owned(report).map(|text| (key.to_owned(), text)));
+                    annotations.extend(field.located(report).map(|text| (key.to_owned(), text)));
                 }
                 let name = object.metadata.name.clone();
-                let target = target.and_then(|field| field.owned(report));
+                let target = target.and_then(|field| field.located(report));
                 targets.extend(target.map(|target| NotificationTarget {
                     name,
                     target,

@@ -77,8 +77,7 @@ pub(super) fn compile<'a>(
     }
     let mut targets = Vec::new();
     for item in spec.get("notificationTargets").iter().flat_map(Field::items) {
-        let target = find(objects, Kind::Target, "targetRef", &item, report);
-        targets.extend(target.map(|object| object.metadata.name));
+        targets.extend(target(objects, &item, report));
     }
     let flag = |report: &mut Report, name| spec.get(name).and_then(|field| field.flag(report));
     if flag(report, "alertWhenBreaching") == Some(false) {
@@ -94,6 +93,19 @@ pub(super) fn compile<'a>(
         tell_resolved: flag(report, "alertWhenResolved").unwrap_or(true),
     };
     Some(Policy { alert, places, no_data: flag(report, "alertWhenNoData"), extras })
+}
+
+/// The name of a target. One that is written out in place would be known to this policy alone, while
+/// receivers are made once for all.
+fn target<'a>(objects: &Objects<'a>, field: &Field<'a>, report: &mut Report) -> Option<String> {
+    let is_inline =
+        field.is_map() && field.any_map(report).is_some_and(|map| map.get("targetRef").is_none());
+    if is_inline {
+        let advice = "write targetRef: NAME, and an object of kind: AlertNotificationTarget";
+        report.wrong(&field.at, "a target written out in a policy", advice);
+        return None;
+    }
+    find(objects, Kind::Target, "targetRef", field, report).map(|object| object.metadata.name)
 }
 
 /// Where a factor and its window are.

@@ -154,7 +154,8 @@ fn openslo_in_full() {
     let conditions: Vec<(u64, Op, u64)> =
         alert.conditions.iter().map(|one| (one.window_s, one.op, one.after_s)).collect();
     assert_eq!(conditions, [(3_600, Op::Gt, 120), (300, Op::Gte, 0)]);
-    assert_eq!(loaded.targets[0].target, "alertmanager");
+    assert_eq!(loaded.targets[0].target.text, "alertmanager");
+    assert_eq!(loaded.targets[0].target.field, "spec.target");
 }
 
 #[test]
@@ -292,6 +293,14 @@ const WRONG: &[Wrong] = &[
         68,
         "spec.notificationTargets[0].targetRef",
         "on-call",
+    ),
+    Wrong(
+        OPENSLO,
+        "    - targetRef: on-call",
+        "    - kind: AlertNotificationTarget",
+        68,
+        "spec.notificationTargets[0]",
+        "written out in a policy",
     ),
     Wrong(
         OPENSLO,

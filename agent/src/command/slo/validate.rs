@@ -1,18 +1,35 @@
 //! `vigie slo validate`: what was understood, in words.
 
-use vigie_slo::alert::{Alert, Guards, Op};
+use vigie_alert::receiver::Receiver;
+use vigie_slo::alert::{Alert, Guards, Op, Severity};
 use vigie_slo::duration::short;
 use vigie_slo::file::Loaded;
 use vigie_slo::model::{Budgeting, Slo};
 use vigie_slo::select::{Criteria, Selector, Verdict};
 use vigie_slo::window::{Unit, Window};
 
-pub(super) fn print(loaded: &Loaded) {
+pub(super) fn print(loaded: &Loaded, receivers: &[Receiver]) {
     for slo in &loaded.slos {
         print!("{}", describe(slo));
     }
+    for receiver in receivers {
+        println!("{}", tells(receiver));
+    }
     let count = loaded.slos.len();
     println!("{count} SLO{} ok", if count == 1 { "" } else { "s" });
+}
+
+/// `on-call: alertmanager at http://am-0:9093 and http://am-1:9093, of page`. No secret is in it.
+fn tells(receiver: &Receiver) -> String {
+    let addresses: Vec<String> = receiver.addresses().iter().map(ToString::to_string).collect();
+    let words: Vec<&str> = receiver.severities.iter().map(Severity::word).collect();
+    let of = if words.is_empty() { "all".to_owned() } else { words.join(", ") };
+    format!(
+        "{}: {} at {}, told of {of}",
+        receiver.name,
+        receiver.kind.word(),
+        addresses.join(" and ")
+    )
 }
 
 fn describe(slo: &Slo) -> String {
