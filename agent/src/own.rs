@@ -12,7 +12,7 @@ use crate::metrics::own::{OwnKind, OwnMetric, OwnPoint, SelfMetrics};
 use crate::pipeline::Figures;
 use crate::probe::counters::{Counters, Counts};
 use crate::probe::libraries;
-use crate::slo::live::Seen;
+use crate::slo::live::Known;
 use crate::slo::{self, Objectives};
 use crate::watch::Published;
 
@@ -55,10 +55,10 @@ impl Own {
 
 impl Own {
     /// Calls seen and lost since the start, as SLOs take it.
-    pub fn seen(&self) -> Seen {
+    pub fn seen(&self) -> Known {
         let published = self.watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let losses = Losses::of(&self.kernel.read(), &published, None);
-        Seen { calls: losses.seen + losses.undelivered, lost: losses.figures() }
+        Known { calls: losses.seen + losses.undelivered, lost: losses.figures() }
     }
 
     /// What is given up at the moment to keep within the budget, in one line; none if nothing is.

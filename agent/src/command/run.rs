@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch as signalling;
+use vigie_alert::receiver::Receiver;
 use vigie_slo::model::Slo;
 
 use super::{Common, Failure, Print, outputs, require};
@@ -24,6 +25,7 @@ use crate::own::Own;
 use crate::pipeline::TakeSpans;
 use crate::session::{self, Wishes};
 use crate::slo::Objectives;
+use crate::slo::telling::{Forget, Telling};
 use crate::slo::ticker::Ticker;
 use crate::watch::{Reload, Watch};
 
@@ -93,15 +95,17 @@ struct Given<'a> {
 struct SloFiles(Vec<PathBuf>);
 
 impl SloFiles {
-    /// The SLOs that the configuration and the command line ask for.
-    fn load(&self, config: &mut Config) -> Result<Vec<Slo>, Failure> {
+    /// The SLOs that the configuration and the command line ask for, and who is told.
+    fn load(&self, config: &mut Config) -> Result<(Vec<Slo>, Vec<Receiver>), Failure> {
         if !self.0.is_empty() {
             config.slo.files.clone_from(&self.0);
         }
         if config.slo.files.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         }
-        super::slo::load(&config.slo.files).map(|loaded| loaded.slos)
+        let loaded = super::slo::load(&config.slo.files)?;
+        let receivers = super::slo::receivers(&loaded)?;
+        Ok((loaded.slos, receivers))
     }
 }
 
@@ -183,7 +187,7 @@ impl Services {
 async fn daemon(
     given: Given<'_>,
     config: Config,
-    slos: Vec<Slo>,
+    (slos, receivers): (Vec<Slo>, Vec<Receiver>),
     settings: &otlp::Settings,
     print: Print,
 ) -> Result<(), Failure> {
@@ -237,7 +241,10 @@ async fn daemon(
     });
     let own = Arc::clone(&services.own);
     let seen = move || own.get().map(Own::seen).unwrap_or_default();
-    let ticker = Ticker::start(Arc::clone(&services.slo), seen).map_err(|error| {
+    let telling = Telling::start(&receivers, None, Box::new(Forget)).map_err(|error| {
+        Failure::failed(error, "look at the limits of processes, and at the certificates")
+    })?;
+    let ticker = Ticker::start(Arc::clone(&services.slo), telling, seen).map_err(|error| {
         Failure::failed(
             format!("no thread can be made: {error}"),
             "look at the limits of processes",
@@ -246,20 +253,29 @@ async fn daemon(
     services.ready.store(true, Ordering::Release);
     say_ready(&watch, metrics.as_deref(), &config);
     let table = print == Print::None && std::io::stdout().is_terminal();
-    let failed = attend(given, config, &watch, &services, &mut signals, table).await;
+    let running = Running { watch: &watch, services: &services, telling: ticker.telling() };
+    let failed = attend(given, config, running, &mut signals, table).await;
     ticker.stop();
     finish(watch, services, failed).await
+}
+
+/// What runs, for those who change it.
+#[derive(Clone, Copy)]
+struct Running<'a> {
+    watch: &'a Watch,
+    services: &'a Services,
+    telling: &'a Telling,
 }
 
 /// Waits until it is time to end. Returns whether the watching thread failed.
 async fn attend(
     given: Given<'_>,
     mut config: Config,
-    watch: &Watch,
-    services: &Services,
+    running: Running<'_>,
     signals: &mut Signals,
     table: bool,
 ) -> bool {
+    let Running { watch, services, .. } = running;
     let mut health = tokio::time::interval(Duration::from_secs(1));
     let mut tables = tokio::time::interval(TABLE_EVERY);
     tables.reset();
@@ -269,7 +285,7 @@ async fn attend(
         tokio::select! {
             _ = signals.terminate.recv() => return false,
             _ = signals.interrupt.recv() => return false,
-            _ = signals.hangup.recv() => reload(given, &mut config, watch, &services.slo),
+            _ = signals.hangup.recv() => reload(given, &mut config, running),
             _ = health.tick() => if watch.is_over() { return true },
             _ = tables.tick(), if table => {
                 let now = snapshots();
@@ -281,19 +297,23 @@ async fn attend(
     }
 }
 
-fn reload(given: Given<'_>, config: &mut Config, watch: &Watch, slo: &Objectives) {
+fn reload(given: Given<'_>, config: &mut Config, running: Running<'_>) {
+    let Running { watch, services, telling } = running;
     let read = super::read(given.common, given.flags.clone()).and_then(|mut new| {
         let slos = given.slo_files.load(&mut new)?;
         Ok((new, slos))
     });
-    let (new, slos) = match read {
+    let (new, (slos, receivers)) = match read {
         Ok(new) => new,
         Err(failure) => {
             tracing::error!("{}; {}; the old configuration stays", failure.what, failure.todo);
             return;
         }
     };
-    slo.replace(slos, &Clock::read(), Clock::monotonic_now());
+    if let Err(error) = telling.set_receivers(&receivers) {
+        tracing::error!("{error}; the old receivers stay");
+    }
+    services.slo.replace(slos, &Clock::read(), Clock::monotonic_now());
     let (routes, selection) = (session::routes(&new), Selection::new(&new.watch));
     let ports = session::ports(&new);
     watch.reload(Reload { services: new.services.clone(), selection, routes, ports });

@@ -71,7 +71,7 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<Loaded, Failure> {
 }
 
 /// Receivers of alerts from the targets of the files.
-fn receivers(loaded: &Loaded) -> Result<Vec<Receiver>, Failure> {
+pub(super) fn receivers(loaded: &Loaded) -> Result<Vec<Receiver>, Failure> {
     compile(&loaded.targets)
         .map_err(|errors| refused(errors.into_iter().map(|error| error.problem).collect()))
 }

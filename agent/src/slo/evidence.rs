@@ -415,6 +415,15 @@ pub struct Cause {
     pub share_percent: u64,
 }
 
+impl Started {
+    /// `process 4242 started, version 1.3, another program than before`.
+    pub fn text(&self) -> String {
+        let version = self.version.as_deref().map(|text| format!(", version {text}"));
+        let changed = if self.is_changed { ", another program than before" } else { "" };
+        format!("process {} started{}{changed}", self.pid, version.unwrap_or_default())
+    }
+}
+
 /// A process that started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {

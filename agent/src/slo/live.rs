@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use vigie_alert::notice::{Notice, Seen};
 use vigie_slo::alert::Alert;
 use vigie_slo::duration::short;
 use vigie_slo::evaluate::{Evaluator, Tick};
@@ -12,6 +13,7 @@ use vigie_slo::rings::Resolution;
 
 use super::counting::{Counting, Totals};
 use super::status::{AlertStatus, ConditionStatus, Findings, SloStatus, Status, number};
+use super::telling::Firing;
 use crate::discover::host::Clock;
 use crate::event::MonoNs;
 
@@ -36,18 +38,20 @@ pub struct Objectives {
 struct Running {
     evaluator: Evaluator,
     /// By alert: since when it fires, and when the bad calls began.
-    firing: Vec<Option<Firing>>,
+    firing: Vec<Option<Since>>,
+    /// Since when the no-data alert fires, in seconds since 1970.
+    no_data: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Firing {
+struct Since {
     since: i64,
     onset_ms: i64,
 }
 
 /// Calls that were seen, and what is known to be lost, both since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct Known {
     /// Calls.
     pub calls: u64,
     /// Losses that each stand for one call.
@@ -57,18 +61,18 @@ pub struct Seen {
 /// The last looks: what is lost may be noticed a little after the calls that it is about.
 #[derive(Debug, Default)]
 struct Recent {
-    looks: [Seen; 4],
+    looks: [Known; 4],
 }
 
 impl Recent {
     /// The worst share of the last looks, as lost and seen calls.
-    fn look(&mut self, now: Seen) -> Seen {
+    fn look(&mut self, now: Known) -> Known {
         self.looks.rotate_right(1);
         if let Some(first) = self.looks.first_mut() {
             *first = now;
         }
         let [first, .., last] = self.looks;
-        Seen {
+        Known {
             calls: first.calls.saturating_sub(last.calls),
             lost: first.lost.saturating_sub(last.lost),
         }
@@ -92,14 +96,10 @@ impl Objectives {
     /// Begins to count and to evaluate at a reading of the clock.
     pub fn new(node: String, slos: Vec<Slo>, clock: &Clock, now: MonoNs) -> Self {
         let slos: Vec<Arc<Slo>> = slos.into_iter().map(Arc::new).collect();
-        let running = |slo: &Arc<Slo>| Running {
-            firing: vec![None; slo.alerts.len()],
-            evaluator: evaluator(Arc::clone(slo)),
-        };
         Self {
             node,
             counting: Mutex::new(Counting::new(&slos, clock, now)),
-            running: Mutex::new(slos.iter().map(running).collect()),
+            running: Mutex::new(slos.iter().map(Running::new).collect()),
             losses: Mutex::default(),
         }
     }
@@ -118,17 +118,14 @@ impl Objectives {
             let same = before.iter().position(|one| **one.evaluator.slo() == **slo);
             running.push(match same {
                 Some(position) => before.swap_remove(position),
-                None => Running {
-                    firing: vec![None; slo.alerts.len()],
-                    evaluator: evaluator(Arc::clone(slo)),
-                },
+                None => Running::new(slo),
             });
         }
         self.counting().replace(&slos, clock, now);
     }
 
     /// A reading of the clock: evaluates what has become complete. `seen` is asked if something has.
-    pub fn tick(&self, clock: &Clock, now: MonoNs, seen: impl FnOnce() -> Seen) -> Vec<Event> {
+    pub fn tick(&self, clock: &Clock, now: MonoNs, seen: impl FnOnce() -> Known) -> Vec<Event> {
         let mut ticks: Vec<(usize, Tick)> = Vec::new();
         self.counting().clock(clock, now, |index, tick| ticks.push((index, tick)));
         if ticks.is_empty() {
@@ -156,7 +153,7 @@ impl Objectives {
             event.alert = slo.alerts.get(alert).map(|alert| alert.name.clone());
             let firing = slo.alerts.get(alert).filter(|_| on).map(|alert| {
                 let onset_ms = self.onset_ms(index, slo, alert).unwrap_or(transition.t * 1_000);
-                Firing { since: transition.t, onset_ms }
+                Since { since: transition.t, onset_ms }
             });
             event.onset_ms = firing.map(|firing| firing.onset_ms);
             if let Some(state) = one.firing.get_mut(alert) {
@@ -205,6 +202,33 @@ impl Objectives {
         status
     }
 
+    /// All alerts that fire, as they are to be told.
+    pub fn firing(&self, clock: &Clock) -> Vec<Firing> {
+        let running = lock(&self.running);
+        let mut all = Vec::new();
+        for (index, one) in running.iter().enumerate() {
+            let Some(figures) = one.evaluator.figures() else { continue };
+            let slo = one.evaluator.slo();
+            let seen = |starts_at, fired_at| Seen { node: &self.node, starts_at, fired_at };
+            let mut add = |alert, notice| all.push(Firing { slo: Arc::clone(slo), alert, notice });
+            for (number, (alert, since)) in slo.alerts.iter().zip(&one.firing).enumerate() {
+                let Some(since) = since else { continue };
+                let long = one.evaluator.window(alert.long_s());
+                let at = seen(since.onset_ms.div_euclid(1_000), since.since);
+                let notice = Notice::burn(slo, alert, &figures, (long.bad, long.total), at);
+                let findings = self.findings(index, since.onset_ms, clock).unwrap_or_default();
+                add(Some(number), notice.with(findings.evidence(&slo.service)));
+            }
+            if let Some(since) = one.no_data {
+                let for_s = slo.no_data_after_s.unwrap_or_default();
+                let start = since.saturating_sub_unsigned(for_s);
+                let for_s = figures.t.saturating_sub(start).unsigned_abs();
+                add(None, Notice::no_data(slo, &figures, for_s, seen(start, since)));
+            }
+        }
+        all
+    }
+
     /// What is known of the bad calls of an SLO since a time in milliseconds since 1970.
     pub fn findings(&self, index: usize, since_ms: i64, clock: &Clock) -> Option<Findings> {
         let counting = self.counting();
@@ -230,7 +254,7 @@ impl Objectives {
     }
 }
 
-impl Seen {
+impl Known {
     /// How many more there would have been of so many, rounded up.
     fn of(self, good: u64, bad: u64) -> u64 {
         let seen = u128::from(good) + u128::from(bad);
@@ -239,14 +263,17 @@ impl Seen {
     }
 }
 
-fn evaluator(slo: Arc<Slo>) -> Evaluator {
-    let resolution = Resolution::node(Evaluator::longest_s(&slo));
-    Evaluator::new(slo, Mode::Scaled, resolution)
+impl Running {
+    fn new(slo: &Arc<Slo>) -> Self {
+        let resolution = Resolution::node(Evaluator::longest_s(slo));
+        let evaluator = Evaluator::new(Arc::clone(slo), Mode::Scaled, resolution);
+        Self { firing: vec![None; slo.alerts.len()], no_data: None, evaluator }
+    }
 }
 
 fn alert_status(
     alert: &Alert,
-    firing: Firing,
+    firing: Since,
     evaluator: &Evaluator,
     figures: &Figures,
 ) -> AlertStatus {

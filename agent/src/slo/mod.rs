@@ -18,6 +18,7 @@ mod judge;
 pub mod live;
 mod metrics;
 pub mod status;
+pub mod telling;
 pub mod ticker;
 mod verdict;
 pub mod words;

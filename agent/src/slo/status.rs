@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use vigie_alert::notice::Share;
 use vigie_slo::duration::short;
 use vigie_slo::figures::Figures;
 use vigie_slo::model::Slo;
@@ -112,6 +113,28 @@ pub struct Findings {
     pub cause: Option<Cause>,
     /// Processes that started when it began.
     pub started: Vec<Started>,
+}
+
+impl Findings {
+    /// The same as alerts tell it.
+    pub fn evidence(&self, service: &str) -> vigie_alert::notice::Evidence {
+        let share = |what, part: u64, all: u64| {
+            Ratio::new(part.into(), all.into()).map(|share| Share { what, share })
+        };
+        let classes: u64 = self.classes.iter().map(|class| class.count).sum();
+        vigie_alert::notice::Evidence {
+            cause: self.cause.as_ref().and_then(|cause| {
+                let edge = format!("{service} → {} {}", cause.peer, cause.name);
+                share(edge, cause.share_percent, 100)
+            }),
+            trace_ids: self.trace_ids.clone(),
+            error_class: self
+                .classes
+                .first()
+                .and_then(|class| share(class.class.clone(), class.count, classes)),
+            changes: self.started.iter().map(Started::text).collect(),
+        }
+    }
 }
 
 /// Digits after the decimal point of figures.

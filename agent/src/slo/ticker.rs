@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use vigie_slo::figures::Change;
 
-use super::live::{Event, Objectives, Seen};
+use super::live::{Event, Known, Objectives};
+use super::telling::Telling;
 use crate::discover::host::Clock;
 
 /// How often it is looked whether a tick is complete.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The thread. It ends with [`Ticker::stop`].
-#[derive(Debug)]
 pub struct Ticker {
     thread: JoinHandle<()>,
+    telling: Arc<Telling>,
     stop: Arc<AtomicBool>,
 }
 
@@ -24,21 +25,31 @@ impl Ticker {
     /// Starts to evaluate. `seen` tells what was seen and lost since the start.
     pub fn start(
         slos: Arc<Objectives>,
-        seen: impl Fn() -> Seen + Send + 'static,
+        telling: Telling,
+        seen: impl Fn() -> Known + Send + 'static,
     ) -> std::io::Result<Self> {
+        let telling = Arc::new(telling);
         let stop = Arc::new(AtomicBool::new(false));
         let thread = std::thread::Builder::new().name("vigie-slo".into()).spawn({
-            let stop = Arc::clone(&stop);
+            let (stop, telling) = (Arc::clone(&stop), Arc::clone(&telling));
             move || {
                 while !stop.load(Ordering::Acquire) {
                     std::thread::park_timeout(LOOK_EVERY);
-                    for event in slos.tick(&Clock::read(), Clock::monotonic_now(), &seen) {
+                    let (clock, now) = (Clock::read(), Clock::monotonic_now());
+                    for event in slos.tick(&clock, now, &seen) {
                         tell(&event);
                     }
+                    let second = clock.unix_nano(now) / 1_000_000_000;
+                    telling.tick(second.cast_signed(), &slos.firing(&clock));
                 }
             }
         })?;
-        Ok(Self { thread, stop })
+        Ok(Self { thread, telling, stop })
+    }
+
+    /// Those who are told.
+    pub fn telling(&self) -> &Arc<Telling> {
+        &self.telling
     }
 
     /// Ends it.
@@ -47,6 +58,9 @@ impl Ticker {
         self.thread.thread().unpark();
         if self.thread.join().is_err() {
             tracing::error!("the evaluation of SLOs ended unexpectedly; please report this");
+        }
+        if let Some(telling) = Arc::into_inner(self.telling) {
+            telling.close();
         }
     }
 }

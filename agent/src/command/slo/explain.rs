@@ -111,10 +111,7 @@ fn evidence(findings: &Findings) -> Vec<String> {
         lines.push(format!("probable cause: {}", words::cause(cause)));
     }
     for started in &findings.started {
-        let version = started.version.as_deref().map(|text| format!(", version {text}"));
-        let changed = if started.is_changed { ", another program than before" } else { "" };
-        let version = version.unwrap_or_default();
-        lines.push(format!("process {} started about then{version}{changed}", started.pid));
+        lines.push(format!("about then {}", started.text()));
     }
     if !findings.trace_ids.is_empty() {
         lines.push(format!("traces: {}", findings.trace_ids.join(" ")));

@@ -1,0 +1,133 @@
+//! Telling people what fires: the desk, which decides, and the senders.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use vigie_alert::desk::{self, Desk};
+use vigie_alert::notice::Notice;
+use vigie_alert::receiver::Receiver;
+use vigie_alert::send::{Figures, Policy, Senders, StartError};
+use vigie_slo::model::Slo;
+
+/// Longest time for the last tries.
+pub const LAST_TRIES: Duration = Duration::from_secs(5);
+
+/// An alert that fires.
+#[derive(Clone, Debug)]
+pub struct Firing {
+    /// Its SLO.
+    pub slo: Arc<Slo>,
+    /// Index of the alert; none: the no-data alert.
+    pub alert: Option<usize>,
+    /// What is to be told.
+    pub notice: Notice,
+}
+
+/// Where the desk's state is kept, so that nothing is told twice or not at all over a restart.
+pub trait Keep: Send {
+    /// Keeps it. A failure is the keeper's to tell.
+    fn keep(&mut self, state: Vec<u8>);
+}
+
+/// Keeps nothing.
+#[derive(Debug)]
+pub struct Forget;
+
+impl Keep for Forget {
+    fn keep(&mut self, _: Vec<u8>) {}
+}
+
+/// The desk with its senders.
+pub struct Telling(Mutex<Inner>);
+
+struct Inner {
+    desk: Desk,
+    senders: Senders,
+    keep: Box<dyn Keep>,
+}
+
+impl Telling {
+    /// Starts the senders. `state` is what was kept last.
+    pub fn start(
+        receivers: &[Receiver],
+        state: Option<&[u8]>,
+        keep: Box<dyn Keep>,
+    ) -> Result<Self, StartError> {
+        warn_of_secrets(receivers);
+        let senders = Senders::start(receivers, Policy::default())?;
+        let restored = state.map(|state| Desk::restore(state, receivers)).transpose();
+        let desk = restored.unwrap_or_else(|error| {
+            tracing::warn!("{error}");
+            None
+        });
+        let desk = desk.unwrap_or_else(|| Desk::new(receivers));
+        Ok(Self(Mutex::new(Inner { desk, senders, keep })))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All that fires at `now`, in seconds since 1970.
+    pub fn tick(&self, now: i64, firing: &[Firing]) {
+        let mut inner = self.inner();
+        let Inner { desk, senders, keep } = &mut *inner;
+        for report in senders.reports() {
+            desk.report(&report);
+        }
+        let firing: Vec<desk::Firing<'_>> = firing
+            .iter()
+            .map(|one| desk::Firing {
+                slo: &one.slo,
+                alert: one.alert.and_then(|index| one.slo.alerts.get(index)),
+                notice: one.notice.clone(),
+            })
+            .collect();
+        desk.tick(now, &firing);
+        if let Some(state) = desk.unsaved() {
+            keep.keep(state);
+        }
+        senders.hand(&desk.orders(now));
+    }
+
+    /// Takes over other receivers. What the old ones were about to send is handed to the new.
+    pub fn set_receivers(&self, receivers: &[Receiver]) -> Result<(), StartError> {
+        warn_of_secrets(receivers);
+        let senders = Senders::start(receivers, Policy::default())?;
+        let mut inner = self.inner();
+        let before = std::mem::replace(&mut inner.senders, senders);
+        let (reports, _) = before.close(Duration::ZERO);
+        for report in reports {
+            inner.desk.report(&report);
+        }
+        inner.desk.set_receivers(receivers);
+        Ok(())
+    }
+
+    /// Figures of each address since it was configured, and of what the desk did not tell.
+    pub fn figures(&self) -> (Vec<Figures>, desk::Counters) {
+        let inner = self.inner();
+        (inner.senders.figures(), inner.desk.counters())
+    }
+
+    /// Tries what waits once more, and ends.
+    pub fn close(self) {
+        let mut inner = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (reports, _) = inner.senders.close(LAST_TRIES);
+        for report in reports {
+            inner.desk.report(&report);
+        }
+        if let Some(state) = inner.desk.unsaved() {
+            inner.keep.keep(state);
+        }
+    }
+}
+
+/// A secret may be put in its place later, so it is no reason not to start.
+fn warn_of_secrets(receivers: &[Receiver]) {
+    for receiver in receivers {
+        if let Err(error) = receiver.check_secrets() {
+            tracing::warn!(receiver = receiver.name, "{error}");
+        }
+    }
+}
