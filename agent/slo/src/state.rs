@@ -17,7 +17,8 @@
 mod bytes;
 mod digest;
 
-pub(crate) use bytes::{Reader, Writer};
+pub use bytes::{Reader, Writer};
+pub use digest::fingerprint;
 pub(crate) use digest::{budgeting, indicator, window};
 
 /// Version of the bytes. They begin with it.

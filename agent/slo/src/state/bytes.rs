@@ -4,29 +4,33 @@ use super::Unusable;
 
 /// Appends to a buffer.
 #[derive(Debug, Default)]
-pub(crate) struct Writer {
+pub struct Writer {
     bytes: Vec<u8>,
 }
 
 impl Writer {
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    /// What was appended.
+    pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    pub(crate) fn u8(&mut self, value: u8) {
+    /// One byte.
+    pub fn u8(&mut self, value: u8) {
         self.bytes.push(value);
     }
 
-    pub(crate) fn u16(&mut self, value: u16) {
+    /// Two bytes, little endian.
+    pub fn u16(&mut self, value: u16) {
         self.bytes.extend(value.to_le_bytes());
     }
 
-    pub(crate) fn u64(&mut self, value: u64) {
+    /// Eight bytes, little endian.
+    pub fn u64(&mut self, value: u64) {
         self.bytes.extend(value.to_le_bytes());
     }
 
     /// LEB128.
-    pub(crate) fn varint(&mut self, mut value: u64) {
+    pub fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.bytes.push((value & 0x7f) as u8 | 0x80);
             value >>= 7;
@@ -35,18 +39,25 @@ impl Writer {
     }
 
     /// LEB128 of the zigzag form.
-    pub(crate) fn signed(&mut self, value: i64) {
+    pub fn signed(&mut self, value: i64) {
         self.varint(value.wrapping_shl(1).cast_unsigned() ^ (value >> 63).cast_unsigned());
     }
 
-    pub(crate) fn optional(&mut self, value: Option<i64>) {
+    /// Whether there is one, and it.
+    pub fn optional(&mut self, value: Option<i64>) {
         self.u8(u8::from(value.is_some()));
         if let Some(value) = value {
             self.signed(value);
         }
     }
 
-    pub(crate) fn text(&mut self, text: &str) {
+    /// As they are.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
+    }
+
+    /// Its length, and the text.
+    pub fn text(&mut self, text: &str) {
         self.varint(text.len() as u64);
         self.bytes.extend(text.as_bytes());
     }
@@ -54,12 +65,13 @@ impl Writer {
 
 /// Takes from bytes that nobody vouches for.
 #[derive(Debug)]
-pub(crate) struct Reader<'a> {
+pub struct Reader<'a> {
     bytes: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+    /// Takes from the beginning on.
+    pub const fn new(bytes: &'a [u8]) -> Self {
         Self { bytes }
     }
 
@@ -69,19 +81,23 @@ impl<'a> Reader<'a> {
         Ok(*array)
     }
 
-    pub(crate) fn u8(&mut self) -> Result<u8, Unusable> {
+    /// One byte.
+    pub fn u8(&mut self) -> Result<u8, Unusable> {
         self.array().map(|[byte]| byte)
     }
 
-    pub(crate) fn u16(&mut self) -> Result<u16, Unusable> {
+    /// Two bytes, little endian.
+    pub fn u16(&mut self) -> Result<u16, Unusable> {
         self.array().map(u16::from_le_bytes)
     }
 
-    pub(crate) fn u64(&mut self) -> Result<u64, Unusable> {
+    /// Eight bytes, little endian.
+    pub fn u64(&mut self) -> Result<u64, Unusable> {
         self.array().map(u64::from_le_bytes)
     }
 
-    pub(crate) fn flag(&mut self) -> Result<bool, Unusable> {
+    /// A byte that is 0 or 1.
+    pub fn flag(&mut self) -> Result<bool, Unusable> {
         match self.u8()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -89,7 +105,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn varint(&mut self) -> Result<u64, Unusable> {
+    /// LEB128.
+    pub fn varint(&mut self) -> Result<u64, Unusable> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
@@ -105,35 +122,44 @@ impl<'a> Reader<'a> {
         Err(Unusable::Invalid("a number"))
     }
 
-    pub(crate) fn signed(&mut self) -> Result<i64, Unusable> {
+    /// LEB128 of the zigzag form.
+    pub fn signed(&mut self) -> Result<i64, Unusable> {
         let value = self.varint()?;
         Ok((value >> 1).cast_signed() ^ (value & 1).cast_signed().wrapping_neg())
     }
 
     /// A time in seconds since 1970, within some ten thousand years.
-    pub(crate) fn time(&mut self) -> Result<i64, Unusable> {
+    pub fn time(&mut self) -> Result<i64, Unusable> {
         let t = self.signed()?;
         if t.unsigned_abs() < 1 << 40 { Ok(t) } else { Err(Unusable::Invalid("a time")) }
     }
 
-    pub(crate) fn optional_time(&mut self) -> Result<Option<i64>, Unusable> {
+    /// Such a time, if there is one.
+    pub fn optional_time(&mut self) -> Result<Option<i64>, Unusable> {
         if self.flag()? { self.time().map(Some) } else { Ok(None) }
     }
 
     /// A number of things that take at least a byte each.
-    pub(crate) fn length(&mut self) -> Result<usize, Unusable> {
+    pub fn length(&mut self) -> Result<usize, Unusable> {
         let length = usize::try_from(self.varint()?).map_err(|_| Unusable::Cut)?;
         if length <= self.bytes.len() { Ok(length) } else { Err(Unusable::Cut) }
     }
 
-    pub(crate) fn text(&mut self) -> Result<&'a str, Unusable> {
+    /// A text with its length before it.
+    pub fn text(&mut self) -> Result<&'a str, Unusable> {
         let length = self.length()?;
         let (text, rest) = self.bytes.split_at_checked(length).ok_or(Unusable::Cut)?;
         self.bytes = rest;
         std::str::from_utf8(text).map_err(|_| Unusable::Invalid("a name"))
     }
 
-    pub(crate) const fn end(&self) -> Result<(), Unusable> {
+    /// All that is left.
+    pub const fn rest(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Nothing must be left.
+    pub const fn end(&self) -> Result<(), Unusable> {
         if self.bytes.is_empty() { Ok(()) } else { Err(Unusable::Trailing) }
     }
 }

@@ -126,6 +126,15 @@ pub(crate) fn budgeting(slo: &Slo) -> u64 {
     digest.0
 }
 
+/// Of all that gives counts their meaning: of indicator and budgeting. Counts of an SLO whose fingerprint
+/// was another one are of something else.
+pub fn fingerprint(slo: &Slo) -> u64 {
+    let mut digest = Digest::new();
+    digest.number(indicator(slo));
+    digest.number(budgeting(slo));
+    digest.0
+}
+
 /// Of the period.
 pub(crate) fn window(slo: &Slo) -> u64 {
     let mut digest = Digest::new();
