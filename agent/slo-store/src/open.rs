@@ -55,8 +55,9 @@ pub struct Opened {
 struct Loading {
     member: Member,
     evaluator: Evaluator,
-    /// Number of the last record that is in it.
+    /// Number of the last record that is in its snapshot, and when that was made.
     seq: u64,
+    made: Option<i64>,
 }
 
 struct Opening<'a> {
@@ -108,12 +109,13 @@ pub fn open(folder: &Path, slos: &[Arc<Slo>], mode: Mode, now_s: i64) -> Result<
         report.note(Finding::Ahead, ahead_text(ahead, now_s));
     }
     let kept = slos.iter().map(|slo| slo.seq).collect();
+    let made: Vec<Option<i64>> = slos.iter().map(|slo| slo.made).collect();
     let (members, mut evaluators): (Vec<Member>, Vec<Evaluator>) =
         slos.into_iter().map(|slo| (slo.member, slo.evaluator)).unzip();
     evaluators.iter_mut().for_each(Evaluator::hold);
     let path = folder.path().to_owned();
     let disk = Disk::new(folder, members, kept, closed, aside);
-    let store = Store::start(disk, path, evaluators.len(), last, put_aside);
+    let store = Store::start(disk, path, &made, last, put_aside);
     Ok(Opened { store, evaluators, report })
 }
 
@@ -128,7 +130,7 @@ fn ahead_text(last: i64, now_s: i64) -> String {
 impl Loading {
     fn new(slo: &Arc<Slo>, mode: Mode) -> Self {
         let member = Member { key: name::key(&slo.name), fingerprint: state::fingerprint(slo) };
-        Self { member, evaluator: evaluator(slo, mode), seq: 0 }
+        Self { member, evaluator: evaluator(slo, mode), seq: 0, made: None }
     }
 }
 
@@ -209,6 +211,7 @@ impl Opening<'_> {
             Ok(evaluator) => {
                 slo.evaluator = evaluator;
                 slo.seq = seq;
+                slo.made = Some(t);
             }
             Err(why) if why.is_damage() || matches!(why, state::Unusable::Version(_)) => {
                 self.damaged(file, &why.to_string());

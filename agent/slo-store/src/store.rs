@@ -42,7 +42,7 @@ impl Store {
     pub(crate) fn start(
         disk: Disk,
         folder: PathBuf,
-        slos: usize,
+        made: &[Option<i64>],
         last: u64,
         put_aside: u64,
     ) -> Self {
@@ -60,7 +60,7 @@ impl Store {
         Self {
             shared,
             writer: writer.ok(),
-            schedule: Schedule::new(slos),
+            schedule: Schedule::new(made),
             seq: last,
             t: i64::MIN,
             flushed: (i64::MIN, Instant::now()),
@@ -134,8 +134,13 @@ impl Store {
         if full || failing || self.t == i64::MIN { None } else { self.schedule.next(self.t) }
     }
 
-    /// Keeps the state of an SLO. Everything that was recorded must have been given to the evaluator.
+    /// Keeps the state of an SLO. Everything that was recorded must have been given to the evaluator. If
+    /// too many wait already, it is due again a little later.
     pub fn snapshot(&mut self, slo: usize, evaluator: &Evaluator) {
+        if self.shared.lock().snapshots.len() >= MAX_SNAPSHOTS {
+            self.schedule.failed(slo);
+            return;
+        }
         let t = evaluator.now().unwrap_or(self.t).max(self.t);
         let content = snapshot::write(self.seq, t, evaluator);
         self.shared.lock().snapshots.push_back(Waiting { slo, seq: self.seq, content });
