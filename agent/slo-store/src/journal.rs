@@ -133,13 +133,18 @@ pub(crate) fn ticks(seq: u64, inputs: &[(usize, Input)], out: &mut Vec<u8>) -> b
     fits
 }
 
-/// What is in a segment.
-#[derive(Debug, Default)]
-pub(crate) struct Segment {
-    /// Which SLOs its numbers are; none if every roster is damaged.
-    pub(crate) members: Option<Vec<Member>>,
+/// A record.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Record {
+    /// Which SLOs the numbers of the segment are.
+    Roster(Vec<Member>),
     /// Number of the record, and what SLOs were given.
-    pub(crate) records: Vec<(u64, Vec<(usize, Input)>)>,
+    Ticks(u64, Vec<(usize, Input)>),
+}
+
+/// What keeps a segment from being all records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Gaps {
     /// Places in the middle that are damaged.
     pub(crate) holes: u64,
     /// Bytes of these places.
@@ -148,27 +153,29 @@ pub(crate) struct Segment {
     pub(crate) torn_bytes: u64,
 }
 
-/// Reads a segment as far as it can be read.
-pub(crate) fn read(file: &[u8]) -> Result<Segment, Damage> {
+/// Reads a segment as far as it can be read, one record after the other: decoded all at once they would take
+/// ten times what they take in the file.
+pub(crate) fn read(file: &[u8], visit: &mut dyn FnMut(Record)) -> Result<Gaps, Damage> {
     let mut rest = Kind::Journal.after_start(file)?;
-    let mut segment = Segment::default();
+    let mut gaps = Gaps::default();
     let mut search = SEARCH_BYTES;
     while !rest.is_empty() {
-        let whole = content(rest);
-        let understood = whole.and_then(|content| take(content, &mut segment).ok());
-        if understood.is_some() {
-            rest = rest.get(HEAD + whole.map_or(0, <[u8]>::len)..).unwrap_or_default();
+        if let Some(content) = content(rest)
+            && let Ok(record) = decode(content)
+        {
+            visit(record);
+            rest = rest.get(HEAD + content.len()..).unwrap_or_default();
             continue;
         }
         let Some(skipped) = next(rest, &mut search) else {
-            segment.torn_bytes = rest.len() as u64;
+            gaps.torn_bytes = rest.len() as u64;
             break;
         };
-        segment.holes += 1;
-        segment.hole_bytes += skipped as u64;
+        gaps.holes += 1;
+        gaps.hole_bytes += skipped as u64;
         rest = rest.get(skipped..).unwrap_or_default();
     }
-    Ok(segment)
+    Ok(gaps)
 }
 
 /// The length of the content that the record at the beginning says it has.
@@ -199,17 +206,16 @@ fn next(bytes: &[u8], search: &mut usize) -> Option<usize> {
     None
 }
 
-fn take(content: &[u8], segment: &mut Segment) -> Result<(), Unusable> {
+fn decode(content: &[u8]) -> Result<Record, Unusable> {
     let mut reader = Reader::new(content);
-    match reader.u8()? {
+    let record = match reader.u8()? {
         ROSTER => {
             let mut members = Vec::new();
             for _ in 0..reader.length()? {
                 let key = reader.text()?.to_owned();
                 members.push(Member { key, fingerprint: reader.u64()? });
             }
-            reader.end()?;
-            segment.members.get_or_insert(members);
+            Record::Roster(members)
         }
         TICKS => {
             let seq = reader.varint()?;
@@ -218,12 +224,12 @@ fn take(content: &[u8], segment: &mut Segment) -> Result<(), Unusable> {
             for _ in 0..reader.length()? {
                 inputs.push(input(&mut reader, t, length_s)?);
             }
-            reader.end()?;
-            segment.records.push((seq, inputs));
+            Record::Ticks(seq, inputs)
         }
         _ => return Err(Unusable::Invalid("the kind of a record")),
-    }
-    Ok(())
+    };
+    reader.end()?;
+    Ok(record)
 }
 
 fn input(reader: &mut Reader<'_>, t: i64, length_s: u64) -> Result<(usize, Input), Unusable> {
@@ -264,14 +270,25 @@ mod tests {
         (file, members)
     }
 
+    type Ticks = (u64, Vec<(usize, Input)>);
+
+    fn all(file: &[u8]) -> (Gaps, Vec<Vec<Member>>, Vec<Ticks>) {
+        let (mut rosters, mut ticks) = (Vec::new(), Vec::new());
+        let gaps = read(file, &mut |record| match record {
+            Record::Roster(members) => rosters.push(members),
+            Record::Ticks(seq, inputs) => ticks.push((seq, inputs)),
+        });
+        (gaps.unwrap(), rosters, ticks)
+    }
+
     #[test]
     fn records_come_back() {
         let (file, members) = segment(3);
-        let found = read(&file).unwrap();
-        assert_eq!(found.members, Some(members));
+        let (gaps, rosters, ticks) = all(&file);
+        assert_eq!(rosters, [members.clone(), members]);
         let expected: Vec<_> = (1..=3).map(|n: i64| (n.cast_unsigned(), inputs(n))).collect();
-        assert_eq!(found.records, expected);
-        assert_eq!((found.holes, found.torn_bytes), (0, 0));
+        assert_eq!(ticks, expected);
+        assert_eq!(gaps, Gaps::default());
     }
 
     #[test]
@@ -279,13 +296,13 @@ mod tests {
         let (file, _) = segment(3);
         let mut before = 0;
         for length in 8..file.len() {
-            let found = read(&file[..length]).unwrap();
-            assert_eq!(found.holes, 0, "{length}");
-            assert!(found.records.len() >= before, "{length}");
-            before = found.records.len();
+            let (gaps, _, ticks) = all(&file[..length]);
+            assert_eq!(gaps.holes, 0, "{length}");
+            assert!(ticks.len() >= before, "{length}");
+            before = ticks.len();
         }
         assert_eq!(before, 3);
-        assert_eq!(read(&file[..7]).unwrap_err(), Damage::Cut);
+        assert_eq!(read(&file[..7], &mut |_| {}), Err(Damage::Cut));
     }
 
     #[test]
@@ -294,10 +311,10 @@ mod tests {
         for bit in 8 * 8..file.len() * 8 {
             let mut file = file.clone();
             file[bit / 8] ^= 1 << (bit % 8);
-            let found = read(&file).unwrap();
-            assert!(found.records.len() >= 4, "bit {bit}: {}", found.records.len());
-            assert_eq!(found.members.as_ref(), Some(&members), "bit {bit}");
-            assert_eq!(found.holes + u64::from(found.torn_bytes > 0), 1, "bit {bit}");
+            let (gaps, rosters, ticks) = all(&file);
+            assert_eq!(rosters.len() + ticks.len(), 6, "bit {bit}");
+            assert_eq!(rosters[0], members, "bit {bit}");
+            assert_eq!(gaps.holes + u64::from(gaps.torn_bytes > 0), 1, "bit {bit}");
         }
     }
 
@@ -308,7 +325,6 @@ mod tests {
             file.extend(MARK);
             file.extend([0, 0, 8, 0]);
         }
-        let found = read(&file).unwrap();
-        assert_eq!(found.torn_bytes, SEGMENT_BYTES);
+        assert_eq!(all(&file).0.torn_bytes, SEGMENT_BYTES);
     }
 }

@@ -11,8 +11,8 @@ use vigie_slo::state;
 
 use crate::disk::{Closed, Disk, segment_number};
 use crate::folder::{Folder, Taken};
-use crate::frame::{self, Kind};
-use crate::journal::{self, Member, Segment};
+use crate::frame::{self, Damage, Kind};
+use crate::journal::{self, Gaps, Input, Member, Record};
 use crate::name;
 use crate::report::{Finding, Report};
 use crate::snapshot::{self, Snapshot};
@@ -109,13 +109,13 @@ pub fn open(folder: &Path, slos: &[Arc<Slo>], mode: Mode, now_s: i64) -> Result<
         report.note(Finding::Ahead, ahead_text(ahead, now_s));
     }
     let kept = slos.iter().map(|slo| slo.seq).collect();
-    let made: Vec<Option<i64>> = slos.iter().map(|slo| slo.made).collect();
+    let last_made: Vec<Option<i64>> = slos.iter().map(|slo| slo.made).collect();
     let (members, mut evaluators): (Vec<Member>, Vec<Evaluator>) =
         slos.into_iter().map(|slo| (slo.member, slo.evaluator)).unzip();
     evaluators.iter_mut().for_each(Evaluator::hold);
     let path = folder.path().to_owned();
     let disk = Disk::new(folder, members, kept, closed, aside);
-    let store = Store::start(disk, path, &made, last, put_aside);
+    let store = Store::start(disk, path, &last_made, last, put_aside);
     Ok(Opened { store, evaluators, report })
 }
 
@@ -262,11 +262,16 @@ impl Opening<'_> {
 
     fn segment(&mut self, name: &str, replayed_to: &mut u64, missing: &mut u64) {
         let Some(bytes) = self.file(name) else { return };
-        let (length, read) = (bytes.len() as u64, journal::read(&bytes));
-        let segment = match read {
-            Ok(segment) => segment,
+        let length = bytes.len() as u64;
+        let (mut members, mut records, mut last) = (None, 0, 0);
+        let read = journal::read(&bytes, &mut |record| match record {
+            Record::Roster(roster) => members = members.take().or(Some(roster)),
+            Record::Ticks(seq, _) => (records, last) = (records + 1, last.max(seq)),
+        });
+        let gaps = match read {
+            Ok(gaps) => gaps,
             // Killed before anything was in it.
-            Err(frame::Damage::Cut) => Segment { torn_bytes: length, ..Segment::default() },
+            Err(Damage::Cut) => Gaps { torn_bytes: length, ..Gaps::default() },
             Err(why) => {
                 let text = format!(
                     "a part of the journal of SLO state, {name}, is put aside, {why}: its ticks count as not \
@@ -276,48 +281,56 @@ impl Opening<'_> {
                 return self.put_aside(name);
             }
         };
-        self.report.torn_bytes += segment.torn_bytes;
-        let attributable = segment.members.is_some() || segment.records.is_empty();
-        let damaged = segment.holes > 0 || !attributable;
+        self.report.torn_bytes += gaps.torn_bytes;
+        let attributable = members.is_some() || records == 0;
+        let damaged = gaps.holes > 0 || !attributable;
         if damaged {
             let text = format!(
                 "a part of the journal of SLO state, {name}, is damaged in {} places, {} bytes of {length}: \
                  ticks in them count as not observed; it is put aside when snapshots no longer need it",
-                segment.holes.max(1),
-                if attributable { segment.hole_bytes } else { length },
+                gaps.holes.max(1),
+                if attributable { gaps.hole_bytes } else { length },
             );
             self.report.note(Finding::Damaged, text);
         }
         // Which SLO a number of this segment is now.
-        let members = segment.members.unwrap_or_default();
         let now: Vec<Option<usize>> = members
+            .unwrap_or_default()
             .iter()
             .map(|member| self.slos.iter().position(|slo| slo.member == *member))
             .collect();
-        let mut last = 0;
-        for (seq, inputs) in segment.records {
-            last = last.max(seq);
-            // One that was written twice, as its first writing seemed to fail.
-            if seq <= *replayed_to {
-                continue;
+        // What was wrong with it is known from the first time.
+        let _ = journal::read(&bytes, &mut |record| {
+            if let Record::Ticks(seq, inputs) = record {
+                self.replay(seq, &inputs, &now, replayed_to, missing);
             }
-            *missing += if self.report.replayed == 0 && *replayed_to == 0 {
-                0
-            } else {
-                seq - *replayed_to - 1
-            };
-            *replayed_to = seq;
-            self.report.replayed += 1;
-            for (number, input) in inputs {
-                let slo = now.get(number).copied().flatten();
-                if let Some(slo) = slo.and_then(|slo| self.slos.get_mut(slo))
-                    && seq > slo.seq
-                {
-                    input.apply(&mut slo.evaluator, &mut Vec::new());
-                }
-            }
-        }
+        });
         self.last = self.last.max(last);
         self.closed.push(Closed { name: name.to_owned(), last, bytes: length, damaged });
+    }
+
+    fn replay(
+        &mut self,
+        seq: u64,
+        inputs: &[(usize, Input)],
+        now: &[Option<usize>],
+        replayed_to: &mut u64,
+        missing: &mut u64,
+    ) {
+        // One that was written twice, as its first writing seemed to fail, or that no SLO needs.
+        let Some(ahead) = seq.checked_sub(*replayed_to).filter(|ahead| *ahead > 0) else { return };
+        if *replayed_to > 0 {
+            *missing += ahead - 1;
+        }
+        *replayed_to = seq;
+        self.report.replayed += 1;
+        for (number, input) in inputs {
+            let slo = now.get(*number).copied().flatten();
+            if let Some(slo) = slo.and_then(|slo| self.slos.get_mut(slo))
+                && seq > slo.seq
+            {
+                input.apply(&mut slo.evaluator, &mut Vec::new());
+            }
+        }
     }
 }
