@@ -8,7 +8,7 @@
 //! - `blob-NAME`: small states of others ([`Blobs`]);
 //! - `aside/`: what was damaged, for a look; `lock`.
 //!
-//! [`open`] decodes the snapshots and replays the journal, through the same evaluators. All files have
+//! [`open()`] decodes the snapshots and replays the journal, through the same evaluators. All files have
 //! versions and checksums. What is damaged is put aside and told, and as much as can be is used: a spoilt
 //! record of the journal costs one tick, a spoilt snapshot the counts of one SLO before the journal began.
 //! Where nothing can be written evaluation goes on in memory; that is told once, and writing goes on by itself.

@@ -182,11 +182,13 @@ fn a_folder_that_vanishes() {
     let slos = slos(&["a", "b"]);
     let mut agent = Agent::start(&folder, &slos);
     agent.ticks(1_000, |_| 1);
+    let snapshots = agent.store.status().snapshots;
     fs::remove_dir_all(parent.path().join("not")).unwrap();
     until(&mut agent, "noticed", |agent| agent.store.status().troubles_begun > 0);
     until(&mut agent, "is fine again", |agent| agent.store.status().troubles.is_empty());
-    let snapshots = agent.store.status().snapshots;
+    let from = agent.t;
     until(&mut agent, "all kept", |agent| agent.store.status().snapshots >= snapshots + 2);
+    assert!(agent.t - from < 300, "soon, and not at the end of the round: {}", agent.t - from);
     let figures = agent.kill();
     let agent = Agent::start(&folder, &slos);
     assert_eq!(agent.figures(), figures, "with all that was before");
@@ -202,6 +204,28 @@ fn a_folder_that_another_one_takes_meanwhile() {
     let other = Agent::start(&folder, &slos);
     until(&mut agent, "in use", |agent| causes(agent, Part::Journal) == Some(Cause::InUse));
     other.kill();
+    until(&mut agent, "is fine again", |agent| agent.store.status().troubles.is_empty());
+}
+
+#[test]
+fn snapshots_that_cannot_be_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let slos = slos(&["a", "b"]);
+    // What a file cannot take the place of.
+    fs::create_dir(folder.path().join("slo-a")).unwrap();
+    let mut agent = Agent::start(folder.path(), &slos);
+    until(&mut agent, "told", |agent| causes(agent, Part::Snapshots).is_some());
+    for _ in 0..1_000 {
+        agent.tick(|_| 1);
+    }
+    assert_eq!(causes(&agent, Part::Journal), None, "the journal goes on");
+    assert!(agent.store.status().troubles_begun < 50, "{:?}", agent.store.status());
+    let figures = agent.kill();
+    assert!(!names(folder.path()).iter().any(|name| name.contains(".new")));
+    let mut agent = Agent::start(folder.path(), &slos);
+    assert_eq!(agent.figures(), figures, "all of it is in the journal");
+    until(&mut agent, "told again", |agent| causes(agent, Part::Snapshots).is_some());
+    fs::remove_dir(folder.path().join("slo-a")).unwrap();
     until(&mut agent, "is fine again", |agent| agent.store.status().troubles.is_empty());
 }
 

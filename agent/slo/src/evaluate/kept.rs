@@ -1,4 +1,4 @@
-//! An evaluator as bytes; see [`state`](crate::state).
+//! An evaluator as bytes; see [`mod@state`].
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ impl Evaluator {
     }
 
     /// One that goes on from `bytes`. What an SLO may have changed in the meantime, and what not, says
-    /// [`state`](crate::state). Nothing is held yet: [`Self::hold`] is for when all that is known of the
+    /// [`mod@state`]. Nothing is held yet: [`Self::hold`] is for when all that is known of the
     /// time before a restart has been given to it.
     pub fn decode(
         bytes: &[u8],
