@@ -2,8 +2,8 @@
 //!
 //! Absolute figures of a shared machine mean little, so every benchmark alternates runs without
 //! anything, with an empty pair of tracepoints, and with the agent, and reports the medians of what
-//! each round says; see [`rounds`]. The one exception counts instructions instead, see
-//! [`instructions`].
+//! each round says; see [`rounds`]. There are two exceptions: [`instructions`] counts instructions
+//! instead, and [`slo`] measures the evaluation of SLOs on its own.
 
 mod agent;
 mod getppid;
@@ -21,6 +21,7 @@ mod receiver;
 mod redis;
 mod report;
 mod rounds;
+mod slo;
 mod statistics;
 mod wrk;
 
@@ -112,9 +113,12 @@ const BENCHMARKS: [Benchmark; 8] = [
 
 /// `cargo xtask bench`.
 pub(crate) fn task(workspace: &Workspace, args: &Args) -> Result<()> {
+    let asked: Vec<&str> = args.names.iter().map(String::as_str).collect();
+    let (slo, others): (Vec<&str>, Vec<&str>) = asked.iter().partition(|name| slo::is_meant(name));
     let (counted, timed): (Vec<&str>, Vec<&str>) =
-        args.names.iter().map(String::as_str).partition(|name| instructions::is_meant(name));
-    let chosen = if timed.is_empty() && !counted.is_empty() { Vec::new() } else { choose(&timed)? };
+        others.iter().partition(|name| instructions::is_meant(name));
+    let only_exceptions = timed.is_empty() && !asked.is_empty();
+    let chosen = if only_exceptions { Vec::new() } else { choose(&timed)? };
     // Before the build, whose own load is gone when the runs begin.
     let machine = Machine::read()?;
     setup::ensure(workspace, Purpose::Test)?;
@@ -124,16 +128,25 @@ pub(crate) fn task(workspace: &Workspace, args: &Args) -> Result<()> {
         print!("{report}");
     }
     let mut json = serde_json::to_value(&report).context("writing JSON")?;
-    if args.names.is_empty() || !counted.is_empty() {
-        let agent = args.agent.as_deref();
-        let table = instructions::measure(workspace, &counted, args.requests.get(), agent)
-            .context("bench instructions")?;
-        print!("{table}");
-        let results = serde_json::to_value(&table.results).context("writing JSON")?;
+    let mut add = |results: serde_json::Result<serde_json::Value>| -> Result<()> {
+        let results = results.context("writing JSON")?;
         let all = json.get_mut("results").and_then(|all| all.as_array_mut());
         if let (Some(all), Some(results)) = (all, results.as_array()) {
             all.extend(results.iter().cloned());
         }
+        Ok(())
+    };
+    if asked.is_empty() || !slo.is_empty() {
+        let table = slo::measure(workspace).context("bench slo")?;
+        print!("{table}");
+        add(serde_json::to_value(&table.results))?;
+    }
+    if asked.is_empty() || !counted.is_empty() {
+        let agent = args.agent.as_deref();
+        let table = instructions::measure(workspace, &counted, args.requests.get(), agent)
+            .context("bench instructions")?;
+        print!("{table}");
+        add(serde_json::to_value(&table.results))?;
     }
     if let Some(file) = &args.json {
         let mut json = serde_json::to_string_pretty(&json).context("writing JSON")?;
@@ -184,7 +197,7 @@ fn choose(names: &[&str]) -> Result<Vec<Benchmark>> {
     for name in names {
         if !BENCHMARKS.iter().any(|(benchmark, _)| is_asked(benchmark, name)) {
             let mut all: Vec<&str> = BENCHMARKS.iter().map(|(benchmark, _)| *benchmark).collect();
-            all.push(instructions::GROUP);
+            all.extend([instructions::GROUP, slo::GROUP]);
             return Err(Advice::error(
                 format!("no benchmark is called {name}"),
                 format!("choose from: {}", all.join(", ")),

@@ -102,6 +102,11 @@ pub struct Alert {
 }
 
 impl Alert {
+    /// The shortest window in seconds.
+    pub fn short_s(&self) -> u64 {
+        self.conditions.iter().map(|condition| condition.window_s).min().unwrap_or(0)
+    }
+
     /// The longest window in seconds.
     pub fn long_s(&self) -> u64 {
         self.conditions.iter().map(|condition| condition.window_s).max().unwrap_or(0)

@@ -10,6 +10,8 @@ use crate::slices::{Count, Counter};
 use crate::window::Window;
 use crate::zone::Zone;
 
+mod kept;
+
 /// What was counted in `(t − length, t]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tick {
@@ -66,8 +68,25 @@ struct Period {
 #[derive(Clone, Debug, Default)]
 struct AlertState {
     firing: bool,
+    /// Whether the burn rates fire it; if not, it may still be held.
+    burning: bool,
+    /// When `firing` last changed.
+    changed_at: Option<i64>,
+    /// Keeps firing until so much more has been observed, in hundredths of a second.
+    held_cs: u64,
     /// Since when each condition holds.
     since: Vec<Option<i64>>,
+}
+
+/// An alert that fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Firing {
+    /// Index in `Slo::alerts`.
+    pub index: usize,
+    /// Since when, in seconds since 1970: the true onset, across restarts.
+    pub since: i64,
+    /// Held after a restart; the burn rates alone would not fire it.
+    pub held: bool,
 }
 
 impl Evaluator {
@@ -126,6 +145,35 @@ impl Evaluator {
         }
     }
 
+    /// End of the last tick, in seconds since 1970; none before the first.
+    pub fn now(&self) -> Option<i64> {
+        self.run.as_ref().map(|run| run.rings.now())
+    }
+
+    /// After a restart: alerts that fire keep firing until one of their short windows has been observed
+    /// again, though the gap lowers their burn rates. Those that were being held already are held for
+    /// what is left of it, so that restarts in a row do not hold them for good.
+    pub fn hold(&mut self) {
+        let Self { slo, run: Some(run), .. } = self else { return };
+        for (alert, state) in slo.alerts.iter().zip(&mut run.alerts) {
+            if state.firing && (state.burning || state.held_cs == 0) {
+                state.held_cs = alert.short_s().saturating_mul(100);
+            }
+        }
+    }
+
+    /// The alerts that fire.
+    pub fn firing(&self) -> impl Iterator<Item = Firing> {
+        let run = self.run.iter();
+        run.flat_map(|run| run.alerts.iter().enumerate().map(|alert| (run.rings.now(), alert)))
+            .filter(|(_, (_, state))| state.firing)
+            .map(|(now, (index, state))| Firing {
+                index,
+                since: state.changed_at.unwrap_or(now),
+                held: !state.burning,
+            })
+    }
+
     /// When nothing can change any more without a tick: every window has gone past what was counted.
     pub fn settled_at(&self) -> Option<i64> {
         let run = self.run.as_ref()?;
@@ -158,9 +206,12 @@ impl Evaluator {
                 all &= burn(*mode, part, run.period.length_s, *error_budget)
                     .is_some_and(|spend| spend >= least);
             }
-            if all != state.firing {
-                state.firing = all;
-                out.push(Transition { t, change: Change::Alert { index, on: all } });
+            state.burning = all;
+            let on = all || state.firing && state.held_cs > 0;
+            if on != state.firing {
+                state.firing = on;
+                state.changed_at = Some(t);
+                out.push(Transition { t, change: Change::Alert { index, on } });
             }
         }
         let silent = t.saturating_sub(run.observed_at).unsigned_abs();
@@ -211,7 +262,8 @@ impl Evaluator {
 
 impl Run {
     fn new(slo: &Slo, resolution: Resolution, origin: i64) -> Self {
-        let state = |conditions: usize| AlertState { firing: false, since: vec![None; conditions] };
+        let state =
+            |conditions| AlertState { since: vec![None; conditions], ..AlertState::default() };
         Self {
             rings: Rings::new(resolution, origin),
             counter: Counter::new(slo.budgeting, origin),
@@ -251,6 +303,9 @@ impl Run {
         self.rings.advance(t, Sums { bad, total, observed_cs });
         if observed {
             self.observed_at = t;
+        }
+        for alert in &mut self.alerts {
+            alert.held_cs = alert.held_cs.saturating_sub(observed_cs);
         }
     }
 

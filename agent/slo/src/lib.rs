@@ -9,6 +9,7 @@
 //! - [`file`](mod@file): OpenSLO v1 and the short form, read with line, field and remedy for what is wrong
 //! - [`intake`]: from events and clocks to ticks
 //! - [`rings`], [`slices`], [`evaluate`]: from ticks to transitions and figures
+//! - [`state`]: an evaluator as bytes, and back
 //! - [`series`]: a whole series at once
 //! - [`rules`], [`parity`]: the same for Prometheus, and the proof of it
 #![forbid(unsafe_code)]
@@ -28,5 +29,6 @@ pub mod select;
 pub mod series;
 pub mod silence;
 pub mod slices;
+pub mod state;
 pub mod window;
 pub mod zone;

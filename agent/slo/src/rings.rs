@@ -10,6 +10,8 @@
 //! down: 8-byte entries of differences (half the memory, but a window is then the sum of a walk, or needs
 //! bases that must be kept right).
 
+mod kept;
+
 /// Bad events, all events, and how long it was that they were observed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
@@ -249,16 +251,27 @@ impl Rings {
         }
     }
 
-    /// Sums at `t`, which lies in the coarse entry after `number`, as if its events were spread evenly.
-    fn between(&self, t: i64, number: i64, step_s: u64) -> Sums {
-        let time_of = |number: i64| number.saturating_mul(signed(step_s)).max(self.origin);
+    /// Sums at `t`, which lies in the entry after `floor((t − base) / step)`, as if the events of that entry
+    /// were spread evenly.
+    fn between(&self, ring: &Ring, base: i64, step_s: u64, t: i64) -> Sums {
+        let number = floor_div(t.saturating_sub(base), step_s);
+        let time_of = |number: i64| {
+            base.saturating_add(number.saturating_mul(signed(step_s))).max(self.origin)
+        };
         let get = |number: i64| {
             let lived = time_of(number) > self.origin;
-            lived.then(|| self.coarse.get(number)).flatten().unwrap_or_default()
+            lived.then(|| ring.get(number)).flatten().unwrap_or_default()
         };
-        let (before, after) = (get(number), get(number.saturating_add(1)));
-        let (start, end) = (time_of(number), time_of(number.saturating_add(1)));
-        let (passed, length) = (t.abs_diff(start), end.abs_diff(start).max(1));
+        let (start, before) = (time_of(number), get(number));
+        let passed = t.abs_diff(start);
+        if passed == 0 {
+            return before;
+        }
+        let next = number.saturating_add(1);
+        // The newest entry is open: it ends now.
+        let open = time_of(next) > self.now;
+        let (end, after) = if open { (self.now, self.sums) } else { (time_of(next), get(next)) };
+        let length = end.abs_diff(start).max(1);
         let whole = after.since(before);
         let share = |count: u64| {
             let part = u128::from(count) * u128::from(passed) / u128::from(length);
@@ -271,7 +284,8 @@ impl Rings {
         })
     }
 
-    /// Sums at `t`. Where there are only coarse entries, their events count as evenly spread.
+    /// Sums at `t`. Between two entries, the events of the latter count as evenly spread: with ticks of
+    /// 2 s a window may begin within an entry of 10 s.
     pub fn at(&self, t: i64) -> Sums {
         if t <= self.origin {
             return Sums::default();
@@ -282,9 +296,9 @@ impl Rings {
         let Resolution { fine_s, fine_span_s, coarse_s, .. } = self.resolution;
         let coarse = self.now.saturating_sub(t) > signed(fine_span_s);
         if coarse && !self.coarse.slots.is_empty() {
-            return self.between(t, floor_div(t, coarse_s), coarse_s);
+            return self.between(&self.coarse, 0, coarse_s, t);
         }
-        self.fine.get(floor_div(t.saturating_sub(self.origin), fine_s)).unwrap_or_default()
+        self.between(&self.fine, self.origin, fine_s, t)
     }
 
     /// What lies in `(now − length, now]`.
@@ -337,6 +351,24 @@ mod tests {
         assert_eq!(window(86_100).total, 86_100);
         assert_eq!(window(86_250), Sums { bad: 1, total: 86_250, observed_cs: 8_625_000 });
         assert_eq!(window(30 * 86_400).observed_cs, 8_640_000);
+    }
+
+    #[test]
+    fn windows_that_begin_within_an_entry() {
+        let mut rings = Rings::new(Resolution::node(30 * 86_400), 0);
+        for tick in 1..=10_000 {
+            // Fails for a minute, as long as which the window of five minutes must see it.
+            let bad = if (18_000..18_060).contains(&(tick * 2 - 1)) { 20 } else { 0 };
+            rings.advance(tick * 2, Sums { bad, total: 20, observed_cs: 200 });
+            if tick >= 150 {
+                let window = rings.window(300);
+                assert_eq!((window.total, window.observed_cs), (3_000, 30_000), "{tick}");
+                let seen = (tick * 2 - 18_000).clamp(0, 60) - (tick * 2 - 18_300).clamp(0, 60);
+                assert_eq!(i64::try_from(window.bad).unwrap(), seen * 10, "{tick}");
+            }
+            let open = rings.window(4);
+            assert_eq!(open.observed_cs, if tick == 1 { 200 } else { 400 }, "{tick}");
+        }
     }
 
     #[test]

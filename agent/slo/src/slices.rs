@@ -35,6 +35,19 @@ impl Counter {
         counter
     }
 
+    /// The slice that is open: its end, what is in it, and whether any of it was observed.
+    pub(crate) const fn open(&self) -> (i64, Count, bool) {
+        (self.end, self.open, self.observed)
+    }
+
+    /// One with this slice open.
+    pub(crate) const fn restore(
+        budgeting: Budgeting,
+        (end, open, observed): (i64, Count, bool),
+    ) -> Self {
+        Self { budgeting, end, open, observed }
+    }
+
     /// A tick that ends at `t`; none if it was not observed. Gives what is counted at `t`: with slices,
     /// those that have ended since the last tick.
     pub fn tick(&mut self, t: i64, events: Option<Count>) -> Count {

@@ -164,7 +164,7 @@ fn words(slo: &Slo, change: Change) -> String {
 
 fn check(seed: u64) -> usize {
     let mut rng = Rng::with_seed(seed);
-    let tick_s = [10, 30, 60, 300][rng.usize(0..4)];
+    let tick_s = [2, 10, 30, 60, 300][rng.usize(0..5)];
     let slo = Arc::new(random_slo(&mut rng, tick_s));
     let rows = rows(&mut rng, tick_s as i64, 300);
     let mode = if rng.bool() { Mode::Scaled } else { Mode::Raw };

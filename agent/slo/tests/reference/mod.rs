@@ -33,7 +33,7 @@ pub struct Reference<'a> {
     slo: &'a Slo,
     tick_s: i64,
     raw: bool,
-    /// Windows above 6 h begin within entries of 5 min, as on a node.
+    /// Windows begin within entries of 10 s, and above 6 h of 5 min, as on a node.
     node: bool,
     /// Begin of the first tick.
     origin: i64,
@@ -141,12 +141,13 @@ impl<'a> Reference<'a> {
     /// What lies in the last `length` seconds before `t`.
     fn window(&self, t: i64, length: i64) -> Counted {
         let from = t - length;
-        if !self.node || length <= 21_600 || from <= self.origin {
+        if !self.node || from <= self.origin {
             return self.sum(from, t);
         }
         // The entry that the window begins in counts as evenly spread, whole units of what lies before.
-        let entry = from.div_euclid(300) * 300;
-        let (start, end) = (entry.max(self.origin), entry + 300);
+        let (base, step) = if length <= 21_600 { (self.origin, 10) } else { (0, 300) };
+        let entry = base + (from - base).div_euclid(step) * step;
+        let (start, end) = (entry.max(self.origin), (entry + step).min(t));
         let (bad, total, observed) = self.sum(start, end);
         let before = |whole: BigRational| (whole * big(from - start) / big(end - start)).floor();
         let (rest_bad, rest_total, rest_observed) = self.sum(end, t);
