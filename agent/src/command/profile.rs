@@ -88,7 +88,8 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
         Selection::new(&config.watch).narrowed(&arguments.pid, &arguments.service, &arguments.port);
     let with_command = !arguments.command.is_empty();
     let store = Arc::new(Mutex::new(session::store(&config, &slos)));
-    let slos = Objectives::new(Host::read().name, slos, &Clock::read(), Clock::monotonic_now());
+    let slos =
+        Objectives::new(Host::read().name, slos, None, &Clock::read(), Clock::monotonic_now());
     let slos = Arc::new(slos);
     let wishes = Wishes {
         selection,

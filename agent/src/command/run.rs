@@ -25,7 +25,7 @@ use crate::own::Own;
 use crate::pipeline::TakeSpans;
 use crate::session::{self, Wishes};
 use crate::slo::Objectives;
-use crate::slo::telling::{Forget, Telling};
+use crate::slo::telling::{self, KeepIn, Telling};
 use crate::slo::ticker::Ticker;
 use crate::watch::{Reload, Watch};
 
@@ -200,6 +200,7 @@ async fn daemon(
         slo: Arc::new(Objectives::new(
             Host::read().name,
             slos,
+            Some(config.state_dir.join("slo")),
             &Clock::read(),
             Clock::monotonic_now(),
         )),
@@ -241,7 +242,9 @@ async fn daemon(
     });
     let own = Arc::clone(&services.own);
     let seen = move || own.get().map(Own::seen).unwrap_or_default();
-    let telling = Telling::start(&receivers, None, Box::new(Forget)).map_err(|error| {
+    let kept = services.slo.blobs().and_then(|blobs| blobs.get(telling::BLOB));
+    let keep = Box::new(KeepIn(Arc::clone(&services.slo)));
+    let telling = Telling::start(&receivers, kept.as_deref(), keep).map_err(|error| {
         Failure::failed(error, "look at the limits of processes, and at the certificates")
     })?;
     let ticker = Ticker::start(Arc::clone(&services.slo), telling, seen).map_err(|error| {
@@ -256,6 +259,7 @@ async fn daemon(
     let running = Running { watch: &watch, services: &services, telling: ticker.telling() };
     let failed = attend(given, config, running, &mut signals, table).await;
     ticker.stop();
+    services.slo.close();
     finish(watch, services, failed).await
 }
 

@@ -30,7 +30,7 @@ pub struct Totals {
 }
 
 /// All SLOs, as far as calls are concerned.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Counting {
     slos: Vec<Counted>,
     /// Services that were met.
@@ -55,15 +55,11 @@ struct Counted {
 }
 
 impl Counting {
-    /// Begins to count at a reading of the clock.
-    pub fn new(slos: &[Arc<Slo>], clock: &Clock, now: MonoNs) -> Self {
-        let mut counting = Self { slos: Vec::new(), services: HashMap::new() };
-        counting.replace(slos, clock, now);
-        counting
-    }
-
-    /// Counts for other SLOs from now on. Those that are the same go on.
-    pub fn replace(&mut self, slos: &[Arc<Slo>], clock: &Clock, now: MonoNs) {
+    /// Counts for these SLOs from now on. Those that are the same go on. `last` is the latest time of their
+    /// state, in seconds since 1970: ticks begin after it, whatever the clock says.
+    pub fn replace(&mut self, slos: &[Arc<Slo>], clock: &Clock, now: MonoNs, last: Option<i64>) {
+        let last_ms = last.map_or(i64::MIN, |last| last.saturating_mul(1_000));
+        let wall_ms = millis(clock.unix_nano(now)).max(last_ms);
         let mut before = std::mem::take(&mut self.slos);
         for slo in slos {
             let same = before.iter().position(|one| one.judge.slo() == slo);
@@ -71,7 +67,7 @@ impl Counting {
                 Some(position) => before.swap_remove(position),
                 None => Counted {
                     judge: Judge::new(Arc::clone(slo)),
-                    intake: Intake::new(millis(clock.unix_nano(now)), millis(now)),
+                    intake: Intake::new(wall_ms, millis(now)),
                     totals: Counts::default(),
                     evidence: Evidence::default(),
                 },
@@ -190,6 +186,12 @@ mod tests {
     const CLOCK: Clock = Clock::fixed(START as i128, 0);
     const SECOND: u64 = 1_000_000_000;
 
+    fn counting(text: &str) -> Counting {
+        let mut counting = Counting::default();
+        counting.replace(&slos(text), &CLOCK, 0, None);
+        counting
+    }
+
     fn slos(text: &str) -> Vec<Arc<Slo>> {
         let text = format!("slos: [{text}]");
         let loaded = load(&[Source { name: "slo.yaml".to_owned(), text }]).unwrap();
@@ -214,7 +216,7 @@ mod tests {
 
     #[test]
     fn calls_go_to_the_slos_that_they_are_of() {
-        let mut counting = Counting::new(&slos(&format!("{API}, {ALL}")), &CLOCK, 0);
+        let mut counting = counting(&format!("{API}, {ALL}"));
         for (name, status) in [("api", 200), ("api", 503), ("web", 500)] {
             counting.span(&at(server(name, status), 1), &CLOCK);
         }
@@ -227,10 +229,10 @@ mod tests {
 
     #[test]
     fn slos_that_stay_go_on() {
-        let mut counting = Counting::new(&slos(API), &CLOCK, 0);
+        let mut counting = counting(API);
         counting.span(&at(server("api", 503), 1), &CLOCK);
         counting.span(&at(server("web", 503), 1), &CLOCK);
-        counting.replace(&slos(&format!("{ALL}, {API}")), &CLOCK, SECOND);
+        counting.replace(&slos(&format!("{ALL}, {API}")), &CLOCK, SECOND, None);
         counting.span(&at(server("api", 503), 1), &CLOCK);
         counting.span(&at(server("web", 503), 3), &CLOCK);
         let totals: Vec<u64> = counting.totals().iter().map(|one| one.counts.bad).collect();
@@ -240,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_is_known_of_bad_calls() {
-        let mut counting = Counting::new(&slos(API), &CLOCK, 0);
+        let mut counting = counting(API);
         let start = 60;
         for second in start..start + 300 {
             counting.span(&at(server("api", 200), second), &CLOCK);

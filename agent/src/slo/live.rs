@@ -1,5 +1,6 @@
 //! The evaluators of a running agent: ticks in, alerts on and off, figures out.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vigie_alert::notice::{Notice, Seen};
@@ -9,7 +10,7 @@ use vigie_slo::evaluate::{Evaluator, Tick};
 use vigie_slo::figures::{Change, Figures, Mode, Transition};
 use vigie_slo::model::Slo;
 use vigie_slo::ratio::Ratio;
-use vigie_slo::rings::Resolution;
+use vigie_slo_store::{Blobs, Input, Opened, Store};
 
 use super::counting::{Counting, Totals};
 use super::status::{AlertStatus, ConditionStatus, Findings, SloStatus, Status, number};
@@ -28,10 +29,21 @@ const TRACES: usize = 3;
 #[derive(Debug)]
 pub struct Objectives {
     node: String,
+    /// Folder of the state; none: it is not kept.
+    folder: Option<PathBuf>,
     counting: Mutex<Counting>,
-    running: Mutex<Vec<Running>>,
+    evaluation: Mutex<Evaluation>,
     /// What was known to be lost at the last looks.
     losses: Mutex<Recent>,
+}
+
+/// The evaluators, and where their state is kept.
+#[derive(Debug, Default)]
+struct Evaluation {
+    slos: Vec<Running>,
+    store: Option<Store>,
+    /// The latest time of any state that was restored, in seconds since 1970.
+    last: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -93,13 +105,23 @@ pub struct Event {
 }
 
 impl Objectives {
-    /// Begins to count and to evaluate at a reading of the clock.
-    pub fn new(node: String, slos: Vec<Slo>, clock: &Clock, now: MonoNs) -> Self {
+    /// Begins to count and to evaluate at a reading of the clock. What was kept in `folder` is restored.
+    pub fn new(
+        node: String,
+        slos: Vec<Slo>,
+        folder: Option<PathBuf>,
+        clock: &Clock,
+        now: MonoNs,
+    ) -> Self {
         let slos: Vec<Arc<Slo>> = slos.into_iter().map(Arc::new).collect();
+        let evaluation = Evaluation::open(folder.as_deref(), &slos, seconds(clock, now));
+        let mut counting = Counting::default();
+        counting.replace(&slos, clock, now, evaluation.last);
         Self {
             node,
-            counting: Mutex::new(Counting::new(&slos, clock, now)),
-            running: Mutex::new(slos.iter().map(Running::new).collect()),
+            folder,
+            counting: Mutex::new(counting),
+            evaluation: Mutex::new(evaluation),
             losses: Mutex::default(),
         }
     }
@@ -109,19 +131,36 @@ impl Objectives {
         lock(&self.counting)
     }
 
-    /// Takes over other SLOs. Those that are the same go on.
+    /// Takes over other SLOs. Those that are the same go on; of those that changed what was kept goes on, as
+    /// far as it counts the same.
     pub fn replace(&self, slos: Vec<Slo>, clock: &Clock, now: MonoNs) {
         let slos: Vec<Arc<Slo>> = slos.into_iter().map(Arc::new).collect();
-        let mut running = lock(&self.running);
-        let mut before = std::mem::take(&mut *running);
-        for slo in &slos {
-            let same = before.iter().position(|one| **one.evaluator.slo() == **slo);
-            running.push(match same {
-                Some(position) => before.swap_remove(position),
-                None => Running::new(slo),
-            });
+        let mut evaluation = lock(&self.evaluation);
+        let mut before = std::mem::take(&mut *evaluation).close();
+        *evaluation = Evaluation::open(self.folder.as_deref(), &slos, seconds(clock, now));
+        for one in &mut evaluation.slos {
+            // Those that never stopped need not be held.
+            let same = before.iter().position(|old| old.evaluator.slo() == one.evaluator.slo());
+            if let Some(position) = same {
+                *one = before.swap_remove(position);
+            }
         }
-        self.counting().replace(&slos, clock, now);
+        self.counting().replace(&slos, clock, now, evaluation.last);
+    }
+
+    /// Keeps everything and ends.
+    pub fn close(&self) {
+        std::mem::take(&mut *lock(&self.evaluation)).close();
+    }
+
+    /// Small states of others, in the same folder.
+    pub fn blobs(&self) -> Option<Blobs> {
+        lock(&self.evaluation).store.as_ref().map(Store::blobs)
+    }
+
+    /// How the keeping of state goes.
+    pub fn store_status(&self) -> Option<vigie_slo_store::Status> {
+        lock(&self.evaluation).store.as_ref().map(Store::status)
     }
 
     /// A reading of the clock: evaluates what has become complete. `seen` is asked if something has.
@@ -133,14 +172,26 @@ impl Objectives {
         }
         let recent = lock(&self.losses).look(seen());
         let mut events = Vec::new();
-        let mut running = lock(&self.running);
-        let mut transitions = Vec::new();
+        let mut evaluation = lock(&self.evaluation);
+        let Evaluation { slos, store, .. } = &mut *evaluation;
+        let (mut transitions, mut inputs) = (Vec::new(), Vec::new());
         for (index, mut tick) in ticks {
-            let Some(one) = running.get_mut(index) else { continue };
+            let Some(one) = slos.get_mut(index) else { continue };
             tick.unobserved = tick.unobserved.saturating_add(recent.of(tick.good, tick.bad));
             one.evaluator.tick(&tick, &mut transitions);
+            inputs.push((index, Input::Tick(tick)));
             for transition in transitions.drain(..) {
                 events.push(self.changed(index, one, transition));
+            }
+        }
+        if let Some(store) = store {
+            store.record(&inputs);
+            if !events.is_empty() {
+                store.flush();
+            }
+            while let Some(index) = store.due() {
+                let Some(one) = slos.get(index) else { break };
+                store.snapshot(index, &one.evaluator);
             }
         }
         events
@@ -174,8 +225,8 @@ impl Objectives {
     /// What all SLOs have come to.
     pub fn status(&self, clock: &Clock, now: MonoNs) -> Status {
         let totals = self.counting().totals();
-        let running = lock(&self.running);
-        let slos = running.iter().enumerate().map(|(index, one)| {
+        let evaluation = lock(&self.evaluation);
+        let slos = evaluation.slos.iter().enumerate().map(|(index, one)| {
             let totals = totals.get(index).copied().unwrap_or_default();
             self.status_of(index, one, totals, clock)
         });
@@ -204,9 +255,9 @@ impl Objectives {
 
     /// All alerts that fire, as they are to be told.
     pub fn firing(&self, clock: &Clock) -> Vec<Firing> {
-        let running = lock(&self.running);
+        let evaluation = lock(&self.evaluation);
         let mut all = Vec::new();
-        for (index, one) in running.iter().enumerate() {
+        for (index, one) in evaluation.slos.iter().enumerate() {
             let Some(figures) = one.evaluator.figures() else { continue };
             let slo = one.evaluator.slo();
             let seen = |starts_at, fired_at| Seen { node: &self.node, starts_at, fired_at };
@@ -249,8 +300,8 @@ impl Objectives {
     /// What was counted since the start, with the names of the SLOs.
     pub fn totals(&self) -> Vec<(Arc<Slo>, Totals)> {
         let totals = self.counting().totals();
-        let running = lock(&self.running);
-        running.iter().map(|one| Arc::clone(one.evaluator.slo())).zip(totals).collect()
+        let evaluation = lock(&self.evaluation);
+        evaluation.slos.iter().map(|one| Arc::clone(one.evaluator.slo())).zip(totals).collect()
     }
 }
 
@@ -263,11 +314,54 @@ impl Known {
     }
 }
 
+impl Evaluation {
+    /// Evaluators with what was kept of them, if anything was.
+    fn open(folder: Option<&Path>, slos: &[Arc<Slo>], now_s: i64) -> Self {
+        let opened = folder.map(|folder| vigie_slo_store::open(folder, slos, MODE, now_s));
+        let opened = opened.transpose().unwrap_or_else(|error| {
+            tracing::error!("{error}; until then SLOs are evaluated and not kept");
+            None
+        });
+        let Some(Opened { store, evaluators, report }) = opened else {
+            let fresh = slos.iter().map(|slo| Running::new(vigie_slo_store::evaluator(slo, MODE)));
+            return Self { slos: fresh.collect(), store: None, last: None };
+        };
+        for note in &report.notes {
+            tracing::warn!("{note}");
+        }
+        if report.more_notes > 0 {
+            tracing::warn!(notes = report.more_notes, "more was found in the state of SLOs");
+        }
+        let slos = evaluators.into_iter().map(Running::new).collect();
+        Self { slos, store: Some(store), last: report.last }
+    }
+
+    /// Keeps everything. Gives the evaluators.
+    fn close(self) -> Vec<Running> {
+        if let Some(store) = self.store {
+            store.close(self.slos.iter().map(|one| &one.evaluator));
+        }
+        self.slos
+    }
+}
+
+/// How ratios count time that was not observed.
+const MODE: Mode = Mode::Scaled;
+
+fn seconds(clock: &Clock, now: MonoNs) -> i64 {
+    i64::try_from(clock.unix_nano(now) / 1_000_000_000).unwrap_or_default()
+}
+
 impl Running {
-    fn new(slo: &Arc<Slo>) -> Self {
-        let resolution = Resolution::node(Evaluator::longest_s(slo));
-        let evaluator = Evaluator::new(Arc::clone(slo), Mode::Scaled, resolution);
-        Self { firing: vec![None; slo.alerts.len()], no_data: None, evaluator }
+    fn new(evaluator: Evaluator) -> Self {
+        let mut firing = vec![None; evaluator.slo().alerts.len()];
+        for alert in evaluator.firing() {
+            if let Some(state) = firing.get_mut(alert.index) {
+                *state = Some(Since { since: alert.since, onset_ms: alert.since * 1_000 });
+            }
+        }
+        let figures = evaluator.figures().filter(|figures| figures.no_data);
+        Self { firing, no_data: figures.map(|figures| figures.t), evaluator }
     }
 }
 

@@ -9,6 +9,8 @@ use vigie_alert::receiver::Receiver;
 use vigie_alert::send::{Figures, Policy, Senders, StartError};
 use vigie_slo::model::Slo;
 
+use super::Objectives;
+
 /// Longest time for the last tries.
 pub const LAST_TRIES: Duration = Duration::from_secs(5);
 
@@ -29,12 +31,20 @@ pub trait Keep: Send {
     fn keep(&mut self, state: Vec<u8>);
 }
 
-/// Keeps nothing.
-#[derive(Debug)]
-pub struct Forget;
+/// Name of the desk's state in the folder of SLOs.
+pub const BLOB: &str = "alert-desk";
 
-impl Keep for Forget {
-    fn keep(&mut self, _: Vec<u8>) {}
+/// Keeps it in the folder of SLOs.
+#[derive(Debug)]
+pub struct KeepIn(pub Arc<Objectives>);
+
+impl Keep for KeepIn {
+    fn keep(&mut self, state: Vec<u8>) {
+        let Some(blobs) = self.0.blobs() else { return };
+        if let Err(error) = blobs.put(BLOB, state) {
+            tracing::error!("what was told of alerts is not kept: {error}");
+        }
+    }
 }
 
 /// The desk with its senders.
