@@ -11,6 +11,7 @@
 //! - [`rings`], [`slices`], [`evaluate`]: from ticks to transitions and figures
 //! - [`series`]: a whole series at once
 //! - [`rules`], [`parity`]: the same for Prometheus, and the proof of it
+//! - [`suggest`]: SLOs from a past that kept them
 #![forbid(unsafe_code)]
 
 pub mod alert;
@@ -28,5 +29,6 @@ pub mod select;
 pub mod series;
 pub mod silence;
 pub mod slices;
+pub mod suggest;
 pub mod window;
 pub mod zone;

@@ -25,7 +25,7 @@ pub struct Selector {
 }
 
 /// From which side a call is seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     /// Requests that the service answers.
     Server,
