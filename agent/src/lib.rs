@@ -32,5 +32,6 @@ pub mod redact;
 pub mod replay;
 pub mod report;
 pub mod session;
+pub mod slo;
 pub mod span;
 pub mod watch;

@@ -2,6 +2,7 @@
 
 mod replay;
 mod rules;
+mod suggest;
 mod validate;
 
 use std::io::Read as _;
@@ -30,6 +31,8 @@ enum What {
     Replay(replay::Arguments),
     /// Print the same as rules for Prometheus and Mimir
     Rules(rules::Arguments),
+    /// Print SLOs that what was observed has kept, as a file; exit code 1 when it says too little
+    Suggest(suggest::Arguments),
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -40,6 +43,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         What::Replay(arguments) => replay::run(arguments)?,
         What::Rules(arguments) => rules::run(arguments)?,
+        What::Suggest(arguments) => suggest::run(arguments)?,
     }
     Ok(())
 }

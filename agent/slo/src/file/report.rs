@@ -40,18 +40,18 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn wrong(&mut self, at: &At, message: impl Into<String>, advice: impl Into<String>) {
-        let problem = self.problem(at, message.into(), advice.into());
+        let problem = self.problem(at, &message.into(), &advice.into());
         self.problems.push(problem);
     }
 
     pub(super) fn warn(&mut self, at: &At, message: impl Into<String>, advice: impl Into<String>) {
-        let problem = self.problem(at, message.into(), advice.into());
+        let problem = self.problem(at, &message.into(), &advice.into());
         self.warnings.push(problem);
     }
 
-    fn problem(&self, at: &At, message: String, advice: String) -> Problem {
+    fn problem(&self, at: &At, message: &str, advice: &str) -> Problem {
         let file = at.file.clone().unwrap_or_else(|| self.file.clone());
-        let [field, message, advice] = [&at.path, &message, &advice].map(|text| one_line(text));
+        let [field, message, advice] = [&at.path, message, advice].map(one_line);
         Problem { file, place: at.place, field, message, advice }
     }
 }

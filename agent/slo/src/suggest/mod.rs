@@ -210,6 +210,11 @@ impl Suggested {
     pub fn text(&self) -> String {
         text::file(self)
     }
+
+    /// Why calls get no SLO, on one line; the first few.
+    pub fn reasons(&self) -> String {
+        text::reasons(self)
+    }
 }
 
 /// Suggests SLOs.

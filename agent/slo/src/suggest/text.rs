@@ -190,3 +190,16 @@ fn omitted(omitted: &Omitted) -> String {
     };
     format!("{what}, {aim}: {reason}")
 }
+
+/// Most reasons on one line.
+const MAX_REASONS: usize = 3;
+
+/// Reasons on one line.
+pub(super) fn reasons(suggested: &Suggested) -> String {
+    let mut told: Vec<String> = suggested.omitted.iter().take(MAX_REASONS).map(omitted).collect();
+    let more = suggested.omitted.len().saturating_sub(MAX_REASONS);
+    if more > 0 {
+        told.push(format!("and {more} more"));
+    }
+    told.join("; ")
+}
