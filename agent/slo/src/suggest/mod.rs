@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 pub use choose::{LADDER, MIN_BAD};
 pub use replay::Alerts;
 
+use crate::alert::DEFAULT_PAIRS;
 use crate::ratio::Ratio;
 use crate::select::Direction;
 
@@ -206,6 +207,13 @@ pub enum SuggestError {
 }
 
 impl Suggested {
+    /// Whether the past is shorter than the longest window of a ticket alert, so that it says little of
+    /// tickets.
+    pub fn is_short_for_tickets(&self) -> bool {
+        let longest_s = DEFAULT_PAIRS.iter().map(|pair| pair.long_s).max();
+        longest_s.is_some_and(|longest_s| self.observed_s < longest_s)
+    }
+
     /// An SLO file in the short form, with what it rests on as comments.
     pub fn text(&self) -> String {
         text::file(self)

@@ -39,12 +39,6 @@ impl Alerts {
         Ratio::new(u128::from(count) * u128::from(PERIOD_S), self.observed_s.into())
             .unwrap_or(Ratio::ZERO)
     }
-
-    /// Whether the past is shorter than the longest window of a ticket alert, so that it says little of
-    /// them.
-    pub fn is_short_for_tickets(&self) -> bool {
-        self.observed_s < 3 * 86_400
-    }
 }
 
 /// Counts of all steps from the first with a row on: before it there was no such endpoint. `edge`: of

@@ -111,6 +111,9 @@ pub(super) fn file(suggested: &Suggested) -> String {
         time(to)
     );
     text.push_str("# What users need may be less, or more: change what you know better.\n");
+    if suggested.is_short_for_tickets() {
+        text.push_str("# Less than 3 d: of tickets, which look back so far, it says little.\n");
+    }
     if !suggested.slos.is_empty() {
         text.push_str("slos:\n");
     }
@@ -154,9 +157,6 @@ fn basis(slo: &Suggestion) -> Vec<String> {
             month(tickets)
         ),
     ];
-    if alerts.is_short_for_tickets() {
-        lines.push("tickets look back for up to 3 d: less was observed".to_owned());
-    }
     if slo.min_bad.is_some() {
         lines.push("low traffic: without min_bad, few bad calls would page".to_owned());
     }

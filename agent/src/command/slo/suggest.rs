@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use vigie_slo::duration::{Length, length};
@@ -69,14 +68,8 @@ fn read(path: &Path) -> Result<History, Failure> {
             Failure::usage(format_args!("{name}: cannot be read: {error}"), todo)
         },
     )?;
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
-    let (history, errors) = History::decode([bytes.as_slice()], now);
-    match errors.first() {
-        None => Ok(history),
-        Some((_, error)) => {
-            let todo = "give a history that this version of vigie has written";
-            Err(Failure::usage(format_args!("{name}: {error}"), todo))
-        }
-    }
+    History::of_file(&bytes).map_err(|error| {
+        let todo = "give a history that this version of vigie has written";
+        Failure::usage(format_args!("{name}: {error}"), todo)
+    })
 }

@@ -76,6 +76,15 @@ impl History {
         (history, errors)
     }
 
+    /// Reads one blob as it was when it was written, however old it is.
+    pub fn of_file(blob: &[u8]) -> Result<Self, BlobError> {
+        let (steps, tracks) = read(blob, i64::MAX)?;
+        let mut history = Self::new(steps.last().unwrap_or_default());
+        history.take(steps, tracks);
+        history.trim();
+        Ok(history)
+    }
+
     fn take(&mut self, steps: Steps, tracks: Vec<(Endpoint, Track)>) {
         self.steps.merge(steps);
         for (endpoint, track) in tracks {

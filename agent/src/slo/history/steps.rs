@@ -57,6 +57,11 @@ impl Steps {
         (coarse.chain(fine).copied().collect(), fine_from)
     }
 
+    /// End of the last step.
+    pub(super) fn last(&self) -> Option<i64> {
+        self.fine.back().or(self.coarse.back()).map(|step| step.t)
+    }
+
     /// Adds those of another that are not there.
     pub(super) fn merge(&mut self, other: Self) {
         for (steps, more) in [(&mut self.fine, other.fine), (&mut self.coarse, other.coarse)] {

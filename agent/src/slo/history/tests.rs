@@ -126,6 +126,9 @@ fn bytes_and_back() {
     let (fine, coarse) = all_rows(&again);
     assert_eq!(fine.last().unwrap().total, 100);
     assert_eq!((coarse.last().unwrap().t, coarse.last().unwrap().total), (T + 2_000 * 60, 10_010));
+    // A file is what it was.
+    let past = History::of_file(&blobs[0]).unwrap();
+    assert_eq!((past.encode(MAX_BLOB_BYTES), past.now), (blobs.clone(), T + 2_000 * 60));
     // In the past of what was written, it is not there yet.
     let (early, _) = History::decode(blobs.iter().map(Vec::as_slice), T);
     assert!(early.is_empty());
@@ -171,6 +174,7 @@ fn hostile_bytes_do_no_harm() {
                 _ => bytes[at] = rng.u8(..),
             }
         }
+        let _ = History::of_file(&bytes).map(|history| history.suggest(&Options::default()));
         let (mut history, _) = History::decode([bytes.as_slice()], now);
         history.observe(&[series(&labels(200, "/a"), 1)], now + 60);
         let _ = history.suggest(&Options { min_span_s: 0, routes: 2 });
@@ -293,4 +297,48 @@ fn answers() {
     assert_eq!(slo["alerts"]["pages_in_30d"], 0.0);
     assert_eq!(json["slos"][1]["threshold_ms"], 25);
     assert_eq!(json["observed_s"], 5_400);
+}
+
+/// Seven hours of a shop: a busy route with an outage of three minutes, a slow one, and one that is hardly
+/// used.
+fn shop() -> History {
+    let [checkout, failed, report, admin] =
+        [(200, "/checkout"), (503, "/checkout"), (200, "/report"), (200, "/admin")]
+            .map(|(status, route)| labels(status, route));
+    let mut sums = [&checkout, &failed, &report, &admin].map(|labels| series(labels, 0));
+    sums[3].service = Arc::new(Service { name: "back-office".into(), namespace: "".into() });
+    let mut history = History::new(T);
+    for minute in 1..=420 {
+        let outage = (200..203).contains(&minute);
+        let calls: [&[(usize, u64)]; 4] = [
+            if outage { &[] } else { &[(1, 250), (2, 300), (6, 50)] },
+            if outage { &[(0, 600)] } else { &[] },
+            &[(9, 20), (10, 10)],
+            if minute % 2 == 0 { &[(0, 1)] } else { &[] },
+        ];
+        for (sum, calls) in sums.iter_mut().zip(calls) {
+            for (bucket, count) in calls {
+                sum.buckets[*bucket] += count;
+                sum.count += count;
+                sum.errors +=
+                    if sum.labels.status().as_deref() == Some("503") { *count } else { 0 };
+            }
+        }
+        history.observe(&sums, T + minute * 60);
+    }
+    history
+}
+
+/// What end-to-end tests and docs/slo.md use is this.
+#[test]
+fn the_fixture_is_the_shop() {
+    let path =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/history.bin");
+    let blobs = shop().encode(MAX_BLOB_BYTES);
+    assert_eq!(blobs.len(), 1);
+    if std::env::var_os("VIGIE_WRITE_FIXTURE").is_some() {
+        std::fs::write(&path, &blobs[0]).unwrap();
+    }
+    let right = std::fs::read(&path).unwrap() == blobs[0];
+    assert!(right, "VIGIE_WRITE_FIXTURE=1 writes it anew");
 }
