@@ -10,6 +10,8 @@ shift
 mkdir -p "$root/target/fuzz/$target"
 seeds=$here/seeds/$target
 [ -d "$seeds" ] || seeds=
+dictionary=$here/$target.dict
+[ -f "$dictionary" ] || dictionary=
 sancov="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
 sancov="$sancov -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
 sancov="$sancov -Cllvm-args=-sanitizer-coverage-pc-table"
@@ -18,4 +20,4 @@ sancov="$sancov -Cllvm-args=-sanitizer-coverage-trace-compares"
 RUSTFLAGS="$sancov --cfg fuzzing -Coverflow-checks" exec cargo run --release \
     --manifest-path "$here/Cargo.toml" --target x86_64-unknown-linux-gnu \
     --target-dir "$root/target/fuzz-build" --bin "$target" -- \
-    -dict="$here/$target.dict" "$root/target/fuzz/$target" ${seeds:+"$seeds"} "$@"
+    ${dictionary:+"-dict=$dictionary"} "$root/target/fuzz/$target" ${seeds:+"$seeds"} "$@"

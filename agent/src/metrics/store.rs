@@ -236,8 +236,8 @@ impl Store {
         }
     }
 
-    /// What every series has counted, without what a snapshot has beyond it: 0.2 KB and less than a
-    /// microsecond for each, so that whoever reads it holds the lock for some milliseconds at most.
+    /// What every series has counted, without what a snapshot has beyond it: 168 bytes for each, so that
+    /// whoever reads it holds the lock for a short time. Nothing is forgotten by it.
     pub fn counts(&self) -> Vec<Counts> {
         let positions = self.bounds.positions_among(&EDGES_MS);
         let services = self.services.values();

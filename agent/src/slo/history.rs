@@ -7,7 +7,8 @@
 //!
 //! Memory: at most [`MAX_ROW_BYTES`] for rows (of 200 endpoints with calls in each minute: rows are
 //! written as short numbers, some 10 to 20 bytes each), and 1.5 MB for the latest counts of 10,000 series:
-//! less than 8 MB. Past a bound the least active endpoint goes, and is counted.
+//! less than 8 MB; for a moment each minute 1.7 MB more, which the caller has read. Past a bound the least
+//! active endpoint goes, and is counted.
 //!
 //! Turned down: a clone of the store's snapshot each minute (exponential buckets and exemplars are nine
 //! tenths of it, and it takes the store's lock for longer), and rows of fixed size (50 MB).

@@ -2,10 +2,8 @@
 
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
-
 use super::{Aim, Endpoint, Omitted, Reason, Suggested, Suggestion};
-use crate::duration::short;
+use crate::duration::{instant, short};
 use crate::ratio::Ratio;
 use crate::rules::quoted;
 use crate::select::Direction;
@@ -102,13 +100,12 @@ pub(super) fn item(
 pub(super) fn file(suggested: &Suggested) -> String {
     let mut text = String::new();
     let (from, to) = suggested.span;
-    let time = |t: i64| Timestamp::from_second(t).map_or_else(|_| t.to_string(), |t| t.to_string());
     let observed = span(suggested.observed_s);
     let _ = writeln!(
         text,
         "# Suggested by vigie: {observed} observed, {} to {}.",
-        time(from),
-        time(to)
+        instant(from),
+        instant(to)
     );
     text.push_str("# What users need may be less, or more: change what you know better.\n");
     if suggested.is_short_for_tickets() {

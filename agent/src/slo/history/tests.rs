@@ -224,6 +224,14 @@ fn memory_is_bounded() {
     assert!(blobs.len() <= 8);
 }
 
+/// What the documentation says of memory.
+#[test]
+fn sizes_that_are_told() {
+    assert!(size_of::<Counts>() <= 168, "{}", size_of::<Counts>());
+    // 10,000 series in a table of 16,384 places.
+    assert!((size_of::<(usize, Latest)>() + 1) * 16_384 <= 1_500_000);
+}
+
 #[test]
 fn from_the_store() {
     let mut store = Store::new(Limits::default(), &[std::time::Duration::from_millis(300)], START);
