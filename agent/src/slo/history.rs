@@ -151,11 +151,7 @@ impl History {
             let Some(delta) = self.delta(series) else { continue };
             let Some(endpoint) = endpoint::of(series) else { continue };
             let sum = rows.entry(endpoint).or_insert(Row { t: self.now, ..Row::default() });
-            sum.total = sum.total.saturating_add(delta.total);
-            sum.errors = sum.errors.saturating_add(delta.errors);
-            for (sum, count) in sum.buckets.iter_mut().zip(delta.buckets) {
-                *sum = sum.saturating_add(count);
-            }
+            rows::add(sum, &delta);
         }
         let round = self.round;
         self.latest.retain(|_, latest| latest.round == round);
