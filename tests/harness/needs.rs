@@ -27,6 +27,8 @@ pub enum Need {
     Wheel(&'static str),
     /// A package of npm that `cargo xtask setup` installs.
     NodePackage(&'static str),
+    /// promtool of Prometheus 3, which `cargo xtask setup` gets.
+    Promtool3,
     /// Go with the sources of its gRPC library, which `cargo xtask setup` installs.
     Go,
 }
@@ -67,6 +69,9 @@ fn reason(need: Need) -> Result<Option<String>> {
         }
         Need::NodePackage(name) if !node_packages().join(name).is_dir() => {
             Some(format!("no {name} for Node, run cargo xtask setup"))
+        }
+        Need::Promtool3 if !setup().join("promtool/3/promtool").is_file() => {
+            Some("no promtool 3, run cargo xtask setup".to_owned())
         }
         Need::Grpcio if grpcio().is_none() => Some("no grpcio, run cargo xtask setup".to_owned()),
         Need::Go if find("go").is_none() || !Path::new(GO_LIBRARIES).join(GO_GRPC).is_dir() => {

@@ -11,6 +11,7 @@ pub(crate) mod kernels;
 mod npm;
 mod packages;
 mod private_apt;
+mod promtool;
 mod rust_src;
 mod venv;
 
@@ -59,11 +60,12 @@ type Step = (&'static str, fn(&Context) -> Result<()>);
 /// Steps that a build cannot do without.
 const FOR_BUILDS: [Step; 2] = [("rust-src", rust_src::ensure), ("bpf-linker", bpf_linker::ensure)];
 /// Steps that only tests and benchmarks need.
-const FOR_TESTS: [Step; 4] = [
+const FOR_TESTS: [Step; 5] = [
     ("packages", packages::ensure),
     ("rotel", venv::ensure),
     ("npm", npm::ensure),
     ("kernels", kernels::ensure),
+    ("promtool", promtool::ensure),
 ];
 
 /// `cargo xtask setup`.

@@ -71,6 +71,12 @@ pub fn short(seconds: u64) -> String {
     format!("{seconds}s")
 }
 
+/// Seconds since 1970 as a time in UTC: `2026-11-18T11:10:00Z`. As a number where there is no such year.
+pub fn instant(unix_s: i64) -> String {
+    jiff::Timestamp::from_second(unix_s)
+        .map_or_else(|_| unix_s.to_string(), |time| time.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@
 //! - [`state`]: an evaluator as bytes, and back
 //! - [`series`]: a whole series at once
 //! - [`rules`], [`parity`]: the same for Prometheus, and the proof of it
+//! - [`suggest`]: SLOs from a past that kept them
 #![forbid(unsafe_code)]
 
 pub mod alert;
@@ -30,5 +31,6 @@ pub mod series;
 pub mod silence;
 pub mod slices;
 pub mod state;
+pub mod suggest;
 pub mod window;
 pub mod zone;

@@ -66,7 +66,7 @@ struct Out {
 }
 
 /// A string of YAML, in quotes.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for char in text.chars() {
         match char {

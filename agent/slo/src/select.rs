@@ -39,7 +39,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
 }
 
 /// From which side a call is seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     /// Requests that the service answers.
     Server,

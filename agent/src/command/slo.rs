@@ -6,6 +6,7 @@ mod gate;
 mod replay;
 mod rules;
 mod status;
+mod suggest;
 mod validate;
 
 use std::io::Read as _;
@@ -41,6 +42,8 @@ enum What {
     Replay(replay::Arguments),
     /// Print the same as rules for Prometheus and Mimir
     Rules(rules::Arguments),
+    /// Print SLOs that what was observed has kept, as a file; exit code 1 when it says too little
+    Suggest(suggest::Arguments),
 }
 
 pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure> {
@@ -55,6 +58,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
         What::Explain(arguments) => explain::run(common, arguments)?,
         What::Replay(arguments) => replay::run(arguments)?,
         What::Rules(arguments) => rules::run(arguments)?,
+        What::Suggest(arguments) => suggest::run(arguments)?,
     }
     Ok(())
 }

@@ -52,6 +52,13 @@ impl Bounds {
         &self.seconds
     }
 
+    /// For each bucket its position among the coarser buckets that these edges make, which must be
+    /// among the bounds.
+    pub(super) fn positions_among(&self, edges_ms: &[u64]) -> Vec<usize> {
+        let position = |bound: u64| edges_ms.partition_point(|edge| edge * 1_000_000 < bound);
+        self.ns.iter().map(|bound| position(*bound)).chain([edges_ms.len()]).collect()
+    }
+
     /// Position of the bucket that a duration belongs to.
     fn bucket(&self, duration_ns: u64) -> usize {
         self.ns.partition_point(|&bound| bound < duration_ns)
@@ -232,6 +239,19 @@ mod tests {
             (u64::MAX, 16),
         ] {
             assert_eq!(bounds.bucket(ns), bucket, "{ns} ns");
+        }
+    }
+
+    #[test]
+    fn the_edges_of_suggestions_are_among_the_bounds() {
+        let edges_ms = &vigie_slo::suggest::EDGES_MS;
+        let standard: Vec<u64> = edges_ms.iter().map(|edge| edge * 1_000_000).collect();
+        assert_eq!(standard, STANDARD_NS[1..]);
+        let bounds = Bounds::new(&[Duration::from_millis(300), Duration::from_millis(1)]);
+        let positions = bounds.positions_among(edges_ms);
+        for ns in [0, 1, 999_999, 5_000_000, 260_000_000, 300_000_001, 10_000_000_000, u64::MAX] {
+            let expected = standard.partition_point(|edge| *edge < ns);
+            assert_eq!(positions[bounds.bucket(ns)], expected, "{ns} ns");
         }
     }
 

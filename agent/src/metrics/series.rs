@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use vigie_slo::suggest::BUCKETS;
 
 use super::durations::{Bounds, Durations};
 use super::key::Key;
 use super::limits::Limits;
-use super::snapshot::{Exemplar, Labels, Metric, Point, ServiceSnapshot};
+use super::snapshot::{Counts, Exemplar, Labels, Metric, Point, ServiceSnapshot};
 use super::undelivered::UndeliveredCalls;
 use crate::span::{Endpoint, Process, Service, Span, SpanKind, Status};
 
@@ -152,6 +153,29 @@ impl Series {
     }
 }
 
+impl Series {
+    /// `positions`: for each bucket, where it is counted.
+    fn counts(&self, service: &Arc<Service>, positions: &[usize]) -> Counts {
+        let mut buckets = [0; BUCKETS];
+        for (count, position) in self.durations.buckets().iter().zip(positions) {
+            buckets.iter_mut().skip(*position).take(1).for_each(|sum| *sum += count);
+        }
+        Counts {
+            service: Arc::clone(service),
+            labels: Arc::clone(&self.labels),
+            peer: self.peer.as_ref().map(|peer| match peer {
+                Peer::Service(service) => Arc::clone(&service.name),
+                Peer::Named(name, _) => Arc::clone(name),
+                Peer::Endpoint(Endpoint::Inet(address, _)) => address.to_string().into(),
+                Peer::Endpoint(Endpoint::Unix(path)) => path.to_string().into(),
+            }),
+            count: self.count,
+            errors: self.errors,
+            buckets,
+        }
+    }
+}
+
 /// Port of the other end of a span whose address has a name.
 fn port(span: &Span) -> u16 {
     match span.peer {
@@ -262,6 +286,13 @@ impl ServiceSeries {
 
     pub(super) fn service(&self) -> &Arc<Service> {
         &self.service
+    }
+
+    pub(super) fn counts<'a>(
+        &'a self,
+        positions: &'a [usize],
+    ) -> impl Iterator<Item = Counts> + 'a {
+        self.series.values().map(|series| series.counts(&self.service, positions))
     }
 
     pub(super) fn snapshot(&self) -> ServiceSnapshot {

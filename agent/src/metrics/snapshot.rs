@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use vigie_slo::suggest::BUCKETS;
+
 use super::durations::{Bounds, Durations};
 use super::getaddrinfo;
 use super::own::SelfMetrics;
@@ -196,6 +198,25 @@ pub struct Point {
     pub exemplars: Vec<Exemplar>,
     /// Client kind: who answered last, service name or address.
     pub peer: Option<Arc<str>>,
+}
+
+/// What one series has counted since it began: less than a [`Point`].
+#[derive(Clone, Debug)]
+pub struct Counts {
+    /// Its service.
+    pub service: Arc<Service>,
+    /// What its calls share. The same `Arc` each time while the series lives: one that expired and came
+    /// back has another.
+    pub labels: Arc<Labels>,
+    /// Client kind: who answered last, by service, by name, or by address without port.
+    pub peer: Option<Arc<str>>,
+    /// Calls, exactly.
+    pub count: u64,
+    /// Calls that failed, exactly.
+    pub errors: u64,
+    /// Durations that were seen whole, by the edges of [`vigie_slo::suggest::EDGES_MS`], each bucket by
+    /// itself.
+    pub buckets: [u64; BUCKETS],
 }
 
 /// A call that stands for its bucket.

@@ -14,6 +14,7 @@
 pub mod counting;
 pub mod evidence;
 mod facts;
+pub mod history;
 mod judge;
 pub mod live;
 mod metrics;

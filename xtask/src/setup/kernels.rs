@@ -5,11 +5,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::private_apt::{PrivateApt, clear};
+use super::private_apt::{PrivateApt, clear, unpack};
 use super::{Context, say};
 use crate::advice::Advice;
 use crate::command;
@@ -97,7 +96,8 @@ fn from_suite(kernel: &Kernel, suite: &str, work: &Path, setup: &Path) -> Result
     let file = apt.download(package)?;
     let tree = work.join("tree");
     clear(&tree)?;
-    unpack(&file, &tree)?;
+    // The modules are nine tenths of a package.
+    unpack(&file, &tree, &["./lib/modules", "./usr/lib/modules/*/kernel"])?;
     let image = find_image(&tree).context("the package holds no kernel image")?;
     let folder = kernel.folder(setup);
     clear(&folder)?;
@@ -120,29 +120,6 @@ fn numbers(name: &str) -> Vec<u32> {
         .split(|c: char| !c.is_ascii_digit())
         .filter_map(|digits| digits.parse().ok())
         .collect()
-}
-
-/// Unpacks all but the modules, which are nine tenths of a package.
-fn unpack(package: &Path, to: &Path) -> Result<()> {
-    let mut contents = Command::new("dpkg-deb")
-        .arg("--fsys-tarfile")
-        .arg(package)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot start dpkg-deb")?;
-    let pipe = contents.stdout.take().context("dpkg-deb has no output")?;
-    let status = Command::new("tar")
-        .args(["-x", "--exclude=./lib/modules", "--exclude=./usr/lib/modules/*/kernel", "-C"])
-        .arg(to)
-        .stdin(pipe)
-        .status()
-        .context("cannot start tar")?;
-    let packed = contents.wait().context("waiting for dpkg-deb")?;
-    if !status.success() || !packed.success() {
-        bail!("{} cannot be unpacked", package.display());
-    }
-    Ok(())
 }
 
 fn find_image(folder: &Path) -> Option<PathBuf> {

@@ -4,10 +4,10 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::apt_sources;
 use crate::advice::Advice;
@@ -84,6 +84,31 @@ impl PrivateApt {
             .find(|path| path.extension().is_some_and(|e| e == "deb"))
             .context("apt-get download left no package")
     }
+}
+
+/// Unpacks a package, without what these patterns of tar name.
+pub(super) fn unpack(package: &Path, to: &Path, without: &[&str]) -> Result<()> {
+    let mut contents = Command::new("dpkg-deb")
+        .arg("--fsys-tarfile")
+        .arg(package)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start dpkg-deb")?;
+    let pipe = contents.stdout.take().context("dpkg-deb has no output")?;
+    let status = Command::new("tar")
+        .arg("-x")
+        .args(without.iter().map(|pattern| format!("--exclude={pattern}")))
+        .arg("-C")
+        .arg(to)
+        .stdin(pipe)
+        .status()
+        .context("cannot start tar")?;
+    let packed = contents.wait().context("waiting for dpkg-deb")?;
+    if !status.success() || !packed.success() {
+        bail!("{} cannot be unpacked", package.display());
+    }
+    Ok(())
 }
 
 /// Makes an empty folder, whatever was there.

@@ -40,19 +40,41 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn wrong(&mut self, at: &At, message: impl Into<String>, advice: impl Into<String>) {
-        let problem = self.problem(at, message.into(), advice.into());
+        let problem = self.problem(at, &message.into(), &advice.into());
         self.problems.push(problem);
     }
 
     pub(super) fn warn(&mut self, at: &At, message: impl Into<String>, advice: impl Into<String>) {
-        let problem = self.problem(at, message.into(), advice.into());
+        let problem = self.problem(at, &message.into(), &advice.into());
         self.warnings.push(problem);
     }
 
-    fn problem(&self, at: &At, message: String, advice: String) -> Problem {
+    fn problem(&self, at: &At, message: &str, advice: &str) -> Problem {
         let file = at.file.clone().unwrap_or_else(|| self.file.clone());
-        Problem { file, place: at.place, field: at.path.clone(), message, advice }
+        let [field, message, advice] = [&at.path, message, advice].map(one_line);
+        Problem { file, place: at.place, field, message, advice }
     }
+}
+
+/// Longest text that is told, in characters.
+const MAX_TEXT: usize = 500;
+
+/// A text in which a file may have put anything: on one line, without what a terminal acts on, and cut
+/// where it is too long to be read.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len().min(MAX_TEXT));
+    for (index, char) in text.chars().enumerate() {
+        if index == MAX_TEXT {
+            line.push('…');
+            break;
+        }
+        if char.is_control() || matches!(char, '\u{2028}' | '\u{2029}') {
+            line.extend(char.escape_default());
+        } else {
+            line.push(char);
+        }
+    }
+    line
 }
 
 /// A place and its field.

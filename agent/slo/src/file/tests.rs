@@ -628,3 +628,18 @@ fn spoilt_files_are_read_or_refused_and_never_panic() {
     }
     assert!(refused > all / 2, "{refused}");
 }
+
+/// Found by fuzzing: a key may hold line breaks, and what a terminal acts on.
+#[test]
+fn problems_are_on_one_line() {
+    let long = "x".repeat(5_000);
+    for name in ["a\\nb\\u001b[2Jc", &long] {
+        let text = SHORT.replace("latency:", &format!("\"{name}\":"));
+        let problems = read(&text).unwrap_err();
+        for problem in problems {
+            let told = format!("{problem}{}", problem.advice);
+            assert!(!told.contains(char::is_control), "{told:?}");
+            assert!(told.chars().count() < 1_600, "{told}");
+        }
+    }
+}

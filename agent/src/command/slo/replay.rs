@@ -1,5 +1,7 @@
 //! `vigie slo replay`: the evaluator over a series, without an agent or a clock.
 
+mod table;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,8 +25,11 @@ pub(super) struct Arguments {
     /// Counts per tick: lines of t,good,bad; t is the end of the tick in seconds
     #[arg(long, value_name = "CSV")]
     series: PathBuf,
-    /// JSON lines, which is what is printed in any case
-    #[arg(long)]
+    /// How the outcome is printed
+    #[arg(long, value_enum, default_value = "json")]
+    format: Format,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
     json: bool,
     /// Compute ratios as another system does
     #[arg(long, value_name = "SYSTEM")]
@@ -32,6 +37,14 @@ pub(super) struct Arguments {
     /// How windows are cut: exactly, or as a node does (10 s, and 5 min for windows above 6 h)
     #[arg(long, value_enum, default_value = "exact")]
     resolution: Resolution,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// One JSON object per line, for each change and each SLO
+    Json,
+    /// For people: the changes, then figures and alerts per SLO
+    Table,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -61,12 +74,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Resolution::Exact => Cut::Exact,
         Resolution::Node => Cut::Node,
     };
-    let (mut changes, mut ends) = (Vec::new(), Vec::new());
+    let mut outcomes = Vec::new();
     for slo in loaded.slos {
         let slo = Arc::new(slo);
         let outcome = series::run(&slo, &rows, mode, cut).map_err(|error| wrong(&name, &error))?;
-        changes.extend(transitions(&slo, &outcome));
-        ends.push(end(&slo, &outcome.figures));
+        outcomes.push((slo, outcome));
+    }
+    if arguments.format == Format::Table {
+        let outcomes: Vec<(&Slo, &Outcome)> =
+            outcomes.iter().map(|(slo, outcome)| (slo.as_ref(), outcome)).collect();
+        print!("{}", table::table(&outcomes));
+        return Ok(());
+    }
+    let (mut changes, mut ends) = (Vec::new(), Vec::new());
+    for (slo, outcome) in &outcomes {
+        changes.extend(transitions(slo, outcome));
+        ends.push(end(slo, &outcome.figures));
     }
     changes.sort_by_key(|(t, _)| *t);
     for line in changes.iter().map(|(_, line)| line).chain(&ends) {

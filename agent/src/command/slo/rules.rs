@@ -23,13 +23,18 @@ pub(super) struct Arguments {
     /// Run promtool: whether the rules are valid, and fire when the evaluator does
     #[arg(long)]
     check: bool,
+    /// The promtool to run; may be repeated, to check with several versions
+    #[arg(long, value_name = "PROGRAM", default_value = "promtool", requires = "check")]
+    promtool: Vec<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let slos = super::load(&arguments.files)?.slos;
     let text = rules(&slos, Ranges::Plain).map_err(|error| unsaid(&error))?;
     if arguments.check {
-        check(&text, slos)?;
+        for program in &arguments.promtool {
+            check(&absolute(program), &text, &slos)?;
+        }
     }
     print!("{text}");
     Ok(())
@@ -43,22 +48,30 @@ fn unsaid(error: &RulesError) -> Failure {
     Failure::usage(error, todo)
 }
 
-fn check(text: &str, slos: Vec<Slo>) -> Result<(), Failure> {
+/// A path as seen from anywhere; a name alone is looked for in `PATH`.
+fn absolute(program: &Path) -> PathBuf {
+    let is_name = program.components().count() == 1 && !program.starts_with(".");
+    let absolute = std::path::absolute(program).ok().filter(|_| !is_name);
+    absolute.unwrap_or_else(|| program.to_owned())
+}
+
+fn check(program: &Path, text: &str, slos: &[Slo]) -> Result<(), Failure> {
     let folder = Folder::new().map_err(|error| temporary(&error))?;
     folder.write("rules.yaml", text)?;
-    promtool(&folder, &["check", "rules", "rules.yaml"])?;
+    promtool(program, &folder, &["check", "rules", "rules.yaml"])?;
     for slo in slos {
-        let slo = Arc::new(slo);
+        let slo = Arc::new(slo.clone());
         let (rows, tick_s) = sample(&slo);
         let files = parity(&slo, &rows, tick_s).map_err(|error| unsaid(&error))?;
         folder.write("rules.yaml", &files.rules)?;
         folder.write("test.yaml", &files.test)?;
-        promtool(&folder, &["test", "rules", "test.yaml"])?;
+        promtool(program, &folder, &["test", "rules", "test.yaml"])?;
         passed(&format!(
-            "{}: rules and evaluator agree over {} ticks of {tick_s} s, {} alerts on or off",
+            "{}: rules and evaluator agree over {} ticks of {tick_s} s, {} alerts on or off ({})",
             slo.name,
             rows.len(),
-            files.changes
+            files.changes,
+            program.display()
         ));
     }
     Ok(())
@@ -69,14 +82,14 @@ fn passed(line: &str) {
     eprintln!("{line}");
 }
 
-fn promtool(folder: &Folder, arguments: &[&str]) -> Result<(), Failure> {
-    let output = Command::new("promtool").args(arguments).current_dir(&folder.0).output();
+fn promtool(program: &Path, folder: &Folder, arguments: &[&str]) -> Result<(), Failure> {
+    let output = Command::new(program).args(arguments).current_dir(&folder.0).output();
     let output = output.map_err(|error| {
         let todo = match error.kind() {
             ErrorKind::NotFound => "install promtool (Debian: apt-get install prometheus)",
             _ => "make promtool executable",
         };
-        Failure::failed(format_args!("promtool cannot be run: {error}"), todo)
+        Failure::failed(format_args!("{} cannot be run: {error}", program.display()), todo)
     })?;
     if output.status.success() {
         return Ok(());
@@ -84,7 +97,7 @@ fn promtool(folder: &Folder, arguments: &[&str]) -> Result<(), Failure> {
     let said =
         [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
     Err(Failure::failed(
-        format_args!("promtool {}: {}", arguments.join(" "), said.concat().trim()),
+        format_args!("{} {}: {}", program.display(), arguments.join(" "), said.concat().trim()),
         "please report this with the SLO file",
     ))
 }
