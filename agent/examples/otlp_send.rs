@@ -7,6 +7,7 @@ use anyhow::{Context as _, ensure};
 use vigie::export::otlp::{FLUSH_DEADLINE, Host, Otlp, Settings};
 use vigie::metrics::{Limits, SelfMetrics, Store};
 use vigie::protocol::Call;
+use vigie::protocol::in_flight::CallId;
 use vigie::span::http::{HttpCall, HttpVersion, Method};
 use vigie::span::{Endpoint, Flags, Process, Service, Span, SpanId, SpanKind, TraceId};
 
@@ -28,6 +29,7 @@ fn process(pid: u32, name: &str) -> Arc<Process> {
 
 fn span(process: &Arc<Process>, number: u64) -> Span {
     Span {
+        id: CallId::new(START + number, 1),
         kind: SpanKind::Server,
         process: Arc::clone(process),
         tid: process.pid,

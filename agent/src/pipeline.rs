@@ -8,6 +8,7 @@
 //! rounds: events as they come, then [`Pipeline::settle`], which hands out the spans of the round
 //! before (see [`crate::span::assemble`] for why).
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use vigie_common::exchange::{Undelivered, UndeliveredKey};
@@ -18,8 +19,10 @@ use crate::flow::{self, Connection, Flows};
 use crate::metrics::{Store, undelivered};
 use crate::protocol::dns::lookup::Answer;
 use crate::protocol::dns::lookups::{self, Lookups, Settled};
+use crate::protocol::in_flight::Looked;
 use crate::protocol::{Advice, Call, Exchange, Problem};
 use crate::slo::Objectives;
+use crate::slo::overdue::Overdue;
 use crate::span::Span;
 use crate::span::assemble::{Assembler, Identified, Identify};
 use crate::span::names;
@@ -35,6 +38,7 @@ pub struct Pipeline {
     /// Calls of `getaddrinfo` in this round.
     resolved: Vec<Resolved>,
     outputs: Outputs,
+    overdue: Overdue,
     expired_ns: MonoNs,
     events: u64,
     finished: u64,
@@ -145,6 +149,9 @@ pub struct Figures {
     pub spans_shed: u64,
 }
 
+/// Requests in flight that one look shows at most, and look-ups likewise.
+pub const MAX_SHOWN: usize = 4096;
+
 /// How often idle connections are looked for, in nanoseconds.
 const EXPIRE_EVERY_NS: u64 = 1_000_000_000;
 
@@ -165,6 +172,7 @@ impl Pipeline {
             spans: Vec::new(),
             resolved: Vec::new(),
             outputs,
+            overdue: Overdue::default(),
             expired_ns: 0,
             events: 0,
             finished: 0,
@@ -232,6 +240,57 @@ impl Pipeline {
         }
     }
 
+    /// Shows the calls that began in `started` and surely wait for their answers, as they stand: their
+    /// spans as they will come, but for what the answer tells; their end so far is `now`. What is left
+    /// out is in [`crate::protocol::in_flight`]. Nothing is recorded, handed out or remembered.
+    ///
+    /// To be called when all that happened before `now` was taken in, and what the kernel says of
+    /// connections that fell silent ([`Self::stands`]): else a call may be shown whose answer was read
+    /// from no ring yet. Of more than [`MAX_SHOWN`] requests, and of as many look-ups, the oldest are
+    /// shown; the others are counted in [`Looked::left`], and [`Looked::until`] is where the next look
+    /// is to begin. Looks at ranges that follow each other show a call once. A call is missed if its
+    /// head was not whole when its range was looked at: ranges may overlap, and by their ids
+    /// ([`Span::id`]) those are known that are shown again.
+    ///
+    /// A call that was shown has a span with the same id when it ends, unless the kernel counts it after
+    /// all, because a record of its answer was lost. After a loss on a connection that then falls silent,
+    /// nobody knows but for HTTP/1 whether the answer was what was lost: who counts should leave out calls
+    /// that began before the last loss. Its trace id is another one there, unless the
+    /// request carried it.
+    ///
+    /// Cost: one look at each connection of the table ([`flow::Limits::connections`] at most) and at each
+    /// request in flight, allocating for those in the range only; for each call that is shown about what
+    /// its span will cost at its end. Meant for once in a
+    /// second or two, while somebody wants it; nothing is done for it meanwhile.
+    pub fn in_flight(
+        &mut self,
+        started: Range<MonoNs>,
+        now: MonoNs,
+        clock: &Clock,
+        identify: &mut dyn Identify,
+        each: &mut dyn FnMut(&Span),
+    ) -> Looked {
+        let Self { flows, findings: Findings { assembler, lookups, .. }, .. } = self;
+        let begin = started.start;
+        let mut shown = 0;
+        let requests = flows.in_flight(started, MAX_SHOWN, now, |exchange, connection| {
+            let open = &connection.open;
+            if !lookups.is_shown_for(&exchange, open.as_deref())
+                && let Some(span) = assembler.in_flight(open.clone(), exchange, clock, identify)
+            {
+                shown += 1;
+                each(&span);
+            }
+        });
+        let over_udp = lookups.in_flight(begin..requests.until, MAX_SHOWN, now, |found| {
+            if let Some(span) = assembler.lookup_in_flight(found, clock, identify) {
+                shown += 1;
+                each(&span);
+            }
+        });
+        Looked { shown, left: requests.left + over_udp.left, until: over_udp.until }
+    }
+
     /// Gives up look-ups that have waited long enough. To be called when all that happened before
     /// `now` was taken in. `lost`: datagrams that were lost since the start.
     pub fn expire_lookups(&mut self, now: MonoNs, lost: u64) {
@@ -263,6 +322,32 @@ impl Pipeline {
                     counting.undelivered(calls, now);
                 }
             });
+        }
+    }
+
+    /// Counts requests for SLOs that are in flight for too long. To be called when all that happened before
+    /// `now` was taken in; it costs nothing where no SLO has a limit, and else a walk over the connections.
+    /// `lost`: records were lost since the last call.
+    pub fn count_overdue(
+        &mut self,
+        now: MonoNs,
+        clock: &Clock,
+        identify: &mut dyn Identify,
+        lost: bool,
+    ) {
+        let Some(slo) = self.outputs.slo.clone() else { return };
+        self.overdue.set(slo.counting().limits_ns(), now);
+        if lost {
+            self.overdue.lost(now);
+        }
+        for (index, (started, is_first)) in self.overdue.looks(now).into_iter().enumerate() {
+            if started.is_empty() {
+                continue;
+            }
+            let looked = self.in_flight(started, now, clock, identify, &mut |span| {
+                slo.counting().in_flight(span, is_first, clock, now);
+            });
+            self.overdue.looked(index, looked.until);
         }
     }
 
@@ -350,3 +435,6 @@ impl Pipeline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,7 +50,8 @@ pub fn replay<R: BufRead>(
     Ok(pipeline.figures())
 }
 
-fn time_of(event: &Event<'_>) -> MonoNs {
+/// When an event was recorded; 0 for what is told of a process.
+pub(crate) fn time_of(event: &Event<'_>) -> MonoNs {
     match event {
         Event::Open(open) => open.time_ns,
         Event::Data(data) => data.exit_ns,

@@ -303,6 +303,11 @@ impl Rounds {
             let Self { lost, probes, pipeline, .. } = self;
             let found = lost.look(probes, pipeline, &counts, now, is_drained);
             self.take_in(&found)?;
+            if is_drained {
+                let lost = self.lost.has_more(&counts);
+                let Self { pipeline, clock, identities, .. } = self;
+                pipeline.count_overdue(now, clock, identities, lost);
+            }
             self.probes.control.sweep(&counts, now);
             self.probes.release_blocked();
             self.take_over();

@@ -10,6 +10,7 @@ use super::{Ports, Sink, Stats};
 use crate::event::{
     Address, Class, Close, CloseReason, ConnectionId, Data, Direction, MonoNs, Open, Standing,
 };
+use crate::protocol::in_flight::Look;
 use crate::protocol::{self, Advice, End, Exchange, Problem, Role};
 
 /// Error numbers that mean the end of a connection: from `ENETDOWN` 100 to `EHOSTUNREACH` 113, the
@@ -82,6 +83,18 @@ impl State {
 
     pub(super) fn memory(&self) -> usize {
         self.parser.memory()
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Shows its requests in flight.
+    pub(super) fn in_flight(&self, now: MonoNs, look: &mut dyn Look) {
+        // What a closed connection still has is as good as over.
+        if self.closed.is_none() {
+            self.parser.in_flight(now, look);
+        }
     }
 
     pub(super) fn is_closed_since(&self, now: MonoNs, for_ns: u64) -> bool {
@@ -380,7 +393,8 @@ struct Adapter<'a, S> {
 }
 
 impl<S: Sink> protocol::Sink for Adapter<'_, S> {
-    fn exchange(&mut self, exchange: Exchange) {
+    fn exchange(&mut self, mut exchange: Exchange) {
+        exchange.id.connection = self.connection.id;
         self.sink.exchange(exchange, self.connection);
     }
 

@@ -6,6 +6,7 @@
 //! - [`held`]: the first bytes of a connection, until the kernel knows what it is
 //! - [`parser`]: the parser of one connection, whichever it is
 //! - [`connection`]: the state of one connection
+//! - [`in_flight`]: requests that have no end yet, of all connections
 //!
 //! The table of connections is bounded; the longest idle ones make room. So is the memory of all
 //! parsers together: a parser that would pass the bound forgets what it has in flight.
@@ -14,6 +15,7 @@
 mod connection;
 mod detect;
 mod held;
+mod in_flight;
 mod parser;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use crate::event::{Direction, MonoNs, Place, Standing};
 use crate::protocol::conversation::{Conversation, DIALECTS};
 use crate::protocol::http1::Http1;
 use crate::protocol::http2::{Begin, Http2};
+use crate::protocol::in_flight::Look;
 use crate::protocol::{Advice, At, End, Limits, Piece, Problem, Role, Sink};
 
 /// What reads a connection.
@@ -110,6 +111,16 @@ impl Parser {
             Self::Http1(http1) => http1.settle(now, sink),
             Self::Http2(http2) => http2.settle(now, sink),
             Self::Told(talk) => talk.parser.settle(now, sink),
+            Self::Undecided(_) | Self::Detecting(_) | Self::Done => {}
+        }
+    }
+
+    /// Shows the requests in flight.
+    pub(super) fn in_flight(&self, now: MonoNs, look: &mut dyn Look) {
+        match self {
+            Self::Http1(http1) => http1.in_flight(now, look),
+            Self::Http2(http2) => http2.in_flight(now, look),
+            Self::Told(talk) => talk.parser.in_flight(now, look),
             Self::Undecided(_) | Self::Detecting(_) | Self::Done => {}
         }
     }

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod http2;
+mod in_flight;
 mod speed;
 
 use std::fmt::Write as _;

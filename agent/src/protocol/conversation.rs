@@ -5,6 +5,7 @@
 //! protocol that is read ([`Class::Candidate`](crate::event::Class::Candidate)), and copies. Here each
 //! protocol is asked whether it knows them; a wrong guess is undone when the parser says so.
 
+use super::in_flight::Look;
 use super::{At, End, Limits, Piece, Role, Sink};
 use crate::event::{Direction, MonoNs};
 
@@ -38,6 +39,10 @@ pub trait Conversation: std::fmt::Debug + Send {
 
     /// Whether requests are in flight.
     fn is_waiting(&self) -> bool;
+
+    /// Shows the requests that surely wait for their answers ([`super::in_flight`]), in no certain order.
+    /// Allocates for those only that are wanted.
+    fn in_flight(&self, now: MonoNs, look: &mut dyn Look);
 
     /// Memory in use besides the value itself, in bytes.
     fn memory(&self) -> usize;

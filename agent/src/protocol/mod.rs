@@ -10,6 +10,7 @@ mod field;
 pub mod framer;
 pub mod http1;
 pub mod http2;
+pub mod in_flight;
 pub mod kafka;
 pub mod memcached;
 pub mod mongodb;
@@ -24,6 +25,8 @@ mod testing;
 mod text;
 mod traceparent;
 pub mod waiting;
+
+use in_flight::CallId;
 
 use crate::event::{Direction, MonoNs, Unit};
 use crate::span::database::DatabaseCall;
@@ -121,6 +124,9 @@ pub enum End {
 /// One request with its response, as one process saw them. Times are of `CLOCK_MONOTONIC`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exchange {
+    /// What tells it from others, before its end and after. Parsers leave the connection out: the flow
+    /// adds it.
+    pub id: CallId,
     /// Which end this process is.
     pub role: Role,
     /// Server: the first byte of the request was read. Client: it was written.

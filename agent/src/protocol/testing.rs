@@ -1,8 +1,10 @@
 //! What the tests of the parsers share.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use super::conversation::Conversation;
+use super::in_flight::{CallId, Look, Shown};
 use super::{Advice, At, Call, End, Exchange, Piece, Problem, Role, Sink};
 use crate::event::{Direction, MonoNs, ProcessKey, Unit};
 use crate::span::database;
@@ -63,6 +65,20 @@ impl Sink for Heard {
     fn advice(&mut self, _: Advice) {}
 }
 
+impl Heard {
+    /// The ids of all exchanges.
+    pub(super) fn ids(&self) -> Vec<CallId> {
+        self.exchanges.iter().map(|exchange| exchange.id).collect()
+    }
+
+    /// What a parser shows of the requests that began in `started`.
+    pub(super) fn in_flight(started: Range<MonoNs>, show: impl FnOnce(&mut dyn Look)) -> Self {
+        let mut heard = Self::default();
+        show(&mut Shown { started, each: |exchange| heard.exchange(exchange) });
+        heard
+    }
+}
+
 /// Both directions of a connection, given to a parser: each call takes ten nanoseconds, and its last
 /// five are those in the kernel.
 #[derive(Debug)]
@@ -104,6 +120,11 @@ impl<C: Conversation> Talk<C> {
     pub(super) fn end(&mut self, end: End) {
         self.now += 10;
         self.parser.end(end, self.now, &mut self.heard);
+    }
+
+    /// What is in flight now.
+    pub(super) fn in_flight(&self) -> Heard {
+        Heard::in_flight(0..MonoNs::MAX, |look| self.parser.in_flight(self.now, look))
     }
 
     /// What came out so far.

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use super::in_flight::{CallId, Look};
 use super::{At, Call, Exchange, Role};
 use crate::event::{MonoNs, Unit};
 use crate::span::Flags;
@@ -15,6 +16,8 @@ pub struct Asked<T> {
     first_byte_ns: Option<MonoNs>,
     end_ns: MonoNs,
     unit: Unit,
+    /// Tells it from others that began with the same system call; 0 while it does not wait.
+    pub sequence: u32,
     /// What was not seen whole.
     pub flags: Flags,
     /// What the protocol knows of it.
@@ -34,6 +37,7 @@ impl<T> Asked<T> {
             first_byte_ns: None,
             end_ns: start_ns,
             unit: at.unit,
+            sequence: 0,
             flags: Flags::none(),
             item,
         }
@@ -58,6 +62,7 @@ impl<T> Asked<T> {
     /// The exchange, with what was called. `call` is made from the item.
     pub fn into_exchange(self, call: impl FnOnce(T) -> Call) -> Exchange {
         Exchange {
+            id: CallId::new(self.start_ns, self.sequence),
             role: self.role,
             start_ns: self.start_ns,
             first_byte_ns: self.first_byte_ns,
@@ -68,6 +73,26 @@ impl<T> Asked<T> {
             call: call(self.item),
             undelivered: false,
         }
+    }
+
+    /// Shows it as it stands, unless its end may have gone by unseen. `call` is made from the item.
+    pub fn show(&self, now: MonoNs, look: &mut dyn Look, call: impl FnOnce(&T) -> Call) {
+        let is_unsure = self.flags.has(Flags::LOSSY | Flags::DURATION_UNTRUSTED);
+        if is_unsure || !look.wants(self.start_ns) {
+            return;
+        }
+        look.show(Exchange {
+            id: CallId::new(self.start_ns, self.sequence),
+            role: self.role,
+            start_ns: self.start_ns,
+            first_byte_ns: None,
+            end_ns: now.max(self.start_ns),
+            unit: self.unit,
+            context: None,
+            flags: self.flags,
+            call: call(&self.item),
+            undelivered: false,
+        });
     }
 
     /// As [`Self::into_exchange`], of one whose response was not seen whole: its duration is not
@@ -92,6 +117,8 @@ pub struct Waiting<T> {
     /// Requests behind the last entry for which there was no room. They are reported already; their
     /// responses are passed over.
     overflow: u64,
+    /// Sequence of the last entry so far.
+    sequence: u32,
 }
 
 /// Length up to which memory is kept when the queue runs empty.
@@ -100,17 +127,20 @@ const KEPT_CAPACITY: usize = 4;
 impl<T> Waiting<T> {
     /// At most so many requests.
     pub fn new(limit: usize) -> Self {
-        Self { entries: VecDeque::new(), limit, overflow: 0 }
+        Self { entries: VecDeque::new(), limit, overflow: 0, sequence: 0 }
     }
 
     /// Adds a request. Gives it back when there is no room: it is to be reported at once
     /// ([`super::Problem::TooManyInFlight`]), and its response is passed over in its turn.
     #[must_use]
-    pub fn push(&mut self, asked: Asked<T>) -> Option<Asked<T>> {
+    pub fn push(&mut self, mut asked: Asked<T>) -> Option<Asked<T>> {
         if self.overflow > 0 || self.entries.len() >= self.limit {
             self.overflow += 1;
             return Some(asked);
         }
+        // 0 is for those that never waited.
+        self.sequence = self.sequence.wrapping_add(1).max(1);
+        asked.sequence = self.sequence;
         self.entries.push_back(asked);
         None
     }

@@ -14,11 +14,17 @@ use super::judge::Judge;
 use crate::discover::host::Clock;
 use crate::event::MonoNs;
 use crate::metrics::undelivered::UndeliveredCalls;
+use crate::protocol::in_flight::CallId;
 use crate::span::{Service, Span, SpanKind};
 
 /// Services that are remembered. When there are more, those without an SLO are
 /// forgotten; if that is of no use, all.
 const MAX_SERVICES: usize = 4096;
+
+/// Requests in flight that are remembered for an SLO. Of more than these the rest counts at its end.
+const MAX_HUNG: usize = 4096;
+/// When one is forgotten of whose end nothing was seen, in nanoseconds.
+const FORGET_HUNG_NS: u64 = 3_600_000_000_000;
 
 /// What was counted for one SLO since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +58,8 @@ struct Counted {
     intake: Intake,
     totals: Counts,
     evidence: Evidence,
+    /// Requests in flight that were counted as bad, and when.
+    hung: HashMap<CallId, MonoNs>,
 }
 
 impl Counting {
@@ -70,6 +78,7 @@ impl Counting {
                     intake: Intake::new(wall_ms, millis(now)),
                     totals: Counts::default(),
                     evidence: Evidence::default(),
+                    hung: HashMap::new(),
                 },
             });
         }
@@ -101,10 +110,38 @@ impl Counting {
         }
         for index in &service.slos {
             let Some(slo) = slos.get_mut(*index) else { continue };
+            if slo.hung.remove(&span.id).is_some() {
+                continue;
+            }
             let Some(outcome) = slo.judge.judge(&call) else { continue };
             slo.count(monotonic_ms, outcome, 1);
             slo.evidence.call(span, &call, outcome, end_ms);
         }
+    }
+
+    /// Takes a request into account that is in flight for the span's duration: it is bad for those SLOs for
+    /// which nothing can make it good any more, once. `is_first`: it is looked at for the first time.
+    pub fn in_flight(&mut self, span: &Span, is_first: bool, clock: &Clock, now: MonoNs) {
+        let Self { slos, services } = self;
+        let service = met(services, slos, &span.process.service);
+        let call = Facts::in_flight(span);
+        let now_ms = millis(clock.unix_nano(now));
+        if is_first && span.kind != SpanKind::Server && !service.slos.is_empty() {
+            service.surroundings.downstream(span, &call, now_ms);
+        }
+        for index in &service.slos {
+            let Some(slo) = slos.get_mut(*index) else { continue };
+            if !slo.judge.is_bad_already(&call) || !slo.is_new(span.id, now) {
+                continue;
+            }
+            slo.count(millis(now), Outcome::Bad, 1);
+            slo.evidence.call(span, &call, Outcome::Bad, now_ms);
+        }
+    }
+
+    /// Times in flight that decide something, in nanoseconds.
+    pub fn limits_ns(&self) -> Vec<u64> {
+        self.slos.iter().flat_map(|slo| slo.judge.limits_ns()).collect()
     }
 
     /// Takes calls into account that the kernel counted about now.
@@ -166,6 +203,16 @@ fn of_service(slos: &[Counted], service: &Service) -> Vec<usize> {
 }
 
 impl Counted {
+    /// Remembers a request in flight; whether it was not known.
+    fn is_new(&mut self, id: CallId, now: MonoNs) -> bool {
+        if self.hung.len() >= MAX_HUNG {
+            self.hung.retain(|_, counted| now.saturating_sub(*counted) < FORGET_HUNG_NS);
+        }
+        // Without room it might be counted again with each look, so it is not counted before its end.
+        (self.hung.len() < MAX_HUNG || self.hung.contains_key(&id))
+            && self.hung.insert(id, now).is_none()
+    }
+
     fn count(&mut self, monotonic_ms: i64, outcome: Outcome, events: u64) {
         self.totals.add(outcome, events);
         self.intake.events(monotonic_ms, outcome, events);

@@ -15,8 +15,6 @@ pub(super) struct Judge {
     slo: Arc<Slo>,
     /// What counts; with a direction always.
     total: Selector,
-    /// Shortest time in flight that decides something, in nanoseconds.
-    pub(super) shortest_ns: Option<u64>,
 }
 
 impl Judge {
@@ -24,13 +22,17 @@ impl Judge {
         let mut total = slo.indicator.total.clone();
         // A service that is named stands for the requests that it answers.
         total.direction.get_or_insert(Direction::Server);
-        let shortest_ns = slo.indicator.limits_ms().min().map(nanos);
-        Self { slo, total, shortest_ns }
+        Self { slo, total }
     }
 
     /// The SLO.
     pub(super) fn slo(&self) -> &Arc<Slo> {
         &self.slo
+    }
+
+    /// Times in flight that decide something, in nanoseconds.
+    pub(super) fn limits_ns(&self) -> impl Iterator<Item = u64> {
+        self.slo.indicator.limits_ms().map(nanos)
     }
 
     /// Whether calls of a service can count.
@@ -263,7 +265,8 @@ mod tests {
         assert!(!is_bad("latency: 300ms, select: {route: /other}", 301));
         // How it ends decides whether it counts.
         assert!(!is_bad("latency: 300ms, select: {status: 2xx}", 301));
-        assert_eq!(judge("latency: 300ms, hung_after: 30s").shortest_ns, Some(300_000_000));
-        assert_eq!(judge("availability: true").shortest_ns, None);
+        let limits = |keys: &str| judge(keys).limits_ns().collect::<Vec<_>>();
+        assert_eq!(limits("latency: 300ms, hung_after: 30s"), [300_000_000, 30_000_000_000]);
+        assert!(limits("availability: true").is_empty());
     }
 }

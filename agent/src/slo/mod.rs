@@ -18,6 +18,7 @@ pub mod history;
 mod judge;
 pub mod live;
 mod metrics;
+pub mod overdue;
 pub mod status;
 pub mod telling;
 pub mod ticker;

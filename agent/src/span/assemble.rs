@@ -109,6 +109,31 @@ impl Assembler {
         self.fresh.push(Pending { exchange, open, other: Other::Known(other) });
     }
 
+    /// The span of a call in flight, as it stands; `None` where its process is not watched. It is made
+    /// as those of ended calls are, and nothing is remembered of it but what its end will need as well:
+    /// its route, and the name of its socket. Without a trace context of the request its trace id is
+    /// another one than that of the span that will come.
+    pub fn in_flight(
+        &mut self,
+        open: Option<Arc<Open>>,
+        exchange: Exchange,
+        clock: &Clock,
+        identify: &mut dyn Identify,
+    ) -> Option<Span> {
+        self.span(Pending { exchange, open, other: Other::ByAddress }, clock, identify)
+    }
+
+    /// As [`Self::in_flight`], of a look-up over UDP.
+    pub fn lookup_in_flight(
+        &mut self,
+        found: Found,
+        clock: &Clock,
+        identify: &mut dyn Identify,
+    ) -> Option<Span> {
+        let Found { exchange, open, other } = found;
+        self.span(Pending { exchange, open, other: Other::Known(other) }, clock, identify)
+    }
+
     /// An answer says how addresses are called.
     pub fn learn(&mut self, answer: &Answer) {
         self.names.learn(answer);
@@ -196,6 +221,7 @@ impl Assembler {
             flags.set(Flags::MID_STREAM);
         }
         Some(Span {
+            id: exchange.id,
             kind: exchange.kind(),
             tid: exchange.unit.tid,
             start_unix_nano: clock.unix_nano(exchange.start_ns),
@@ -277,6 +303,7 @@ impl Assembler {
 mod tests {
     use super::*;
     use crate::event::Unit;
+    use crate::protocol::in_flight::CallId;
     use crate::span::route::{RouteLimits, Unmatched};
     use crate::span::testing;
 
@@ -304,6 +331,7 @@ mod tests {
 
     fn exchange(flags: Flags) -> Exchange {
         Exchange {
+            id: CallId::new(1, 1),
             role: Role::Server,
             start_ns: 1,
             first_byte_ns: Some(2),

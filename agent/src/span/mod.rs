@@ -20,6 +20,7 @@ pub(crate) mod testing;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::protocol::in_flight::CallId;
 use crate::protocol::{Call, Role};
 use dns::DnsCall;
 use messaging::MessagingCall;
@@ -223,6 +224,8 @@ pub struct Process {
 /// A finished call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
+    /// The same while the call is in flight and when it has ended; not exported.
+    pub id: CallId,
     /// Kind.
     pub kind: SpanKind,
     /// The process that answered or made the call.

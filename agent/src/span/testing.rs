@@ -6,6 +6,7 @@ use super::http::{HttpCall, HttpVersion, Method};
 use super::rpc::{GrpcCall, GrpcStatus, GrpcTransport};
 use super::{Endpoint, Flags, Process, Service, Span, SpanId, SpanKind, TraceId};
 use crate::protocol::Call;
+use crate::protocol::in_flight::CallId;
 
 /// When [`server`] and [`client`] start, in nanoseconds of Unix time.
 pub(crate) const START: u64 = 1_795_000_000_000_000_000;
@@ -31,6 +32,7 @@ pub(crate) fn process(name: &str, pid: u32) -> Arc<Process> {
 /// `GET /users/17` of 2 ms at 10.0.0.1:8080, asked for by 10.0.0.2:51234.
 pub(crate) fn server(name: &str, status: u16) -> Span {
     Span {
+        id: CallId::new(START, 1),
         kind: SpanKind::Server,
         process: process(name, 4242),
         tid: 4243,

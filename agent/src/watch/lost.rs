@@ -17,6 +17,10 @@ const LOOK_EVERY_NS: u64 = 2_000_000_000;
 /// The losses that leave the counting of a call to the kernel.
 const OF_RECORDS: [Counter; 2] = [Counter::LostRingFull, Counter::LostShed];
 
+fn of_records(counts: &Counts) -> u64 {
+    OF_RECORDS.iter().map(|counter| counts.get(*counter)).sum()
+}
+
 /// What is known of losses between two looks.
 #[derive(Debug, Default)]
 pub(super) struct Lost {
@@ -24,6 +28,8 @@ pub(super) struct Lost {
     records: u64,
     /// Something that lost a record is still to be counted.
     pending: bool,
+    /// The kernel's counters of lost records when it was last asked whether there are more.
+    told: u64,
     looked_ns: MonoNs,
     /// Ends that come after the records that were in the rings when they were found.
     closes: Vec<Close>,
@@ -67,9 +73,15 @@ impl Lost {
         found
     }
 
+    /// Whether records were lost since this was last asked.
+    pub(super) fn has_more(&mut self, counts: &Counts) -> bool {
+        let records = of_records(counts);
+        std::mem::replace(&mut self.told, records) != records
+    }
+
     /// Whether something lost a record that is not counted yet, by what the kernel counted so far.
     fn is_pending(&mut self, counts: &Counts) -> bool {
-        let records: u64 = OF_RECORDS.iter().map(|counter| counts.get(*counter)).sum();
+        let records = of_records(counts);
         self.pending |= records != self.records;
         self.records = records;
         self.pending

@@ -19,6 +19,37 @@ impl Sink for Count {
     fn advice(&mut self, _: ConnectionId, _: Advice) {}
 }
 
+/// A look at as many connections as the kernel keeps by default: one in a hundred waits for an answer,
+/// the others for the next request.
+#[test]
+#[ignore = "a measurement"]
+fn nanoseconds_per_look() {
+    const CONNECTIONS: u64 = 16_384;
+    const LOOKS: u32 = 100;
+    const REQUEST: &str = "GET / HTTP/1.1\r\n\r\n";
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let mut flows = Flows::new(Limits::default());
+    let mut count = Count(0);
+    for id in 0..CONNECTIONS {
+        flows.event(&open(id, 1), &mut count);
+        flows.event(&Event::Data(data(id, Direction::Received, id, 0, REQUEST)), &mut count);
+        if id % 100 != 0 {
+            let answer = data(id, Direction::Sent, id, 0, ANSWER);
+            flows.event(&Event::Data(answer), &mut count);
+        }
+    }
+    let mut shown = 0;
+    let begin = Instant::now();
+    for look in 0..LOOKS {
+        // Each sees another tenth of them come of age.
+        let first = u64::from(look % 10) * CONNECTIONS / 10;
+        let range = first..first + CONNECTIONS / 10;
+        shown += flows.in_flight(range, 4096, CONNECTIONS, |_, _| {}).shown;
+    }
+    let spent = begin.elapsed();
+    println!("{} ns per look, {shown} shown", spent.as_nanos() / u128::from(LOOKS));
+}
+
 #[test]
 #[ignore = "a measurement"]
 fn nanoseconds_per_exchange() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::message::{INTERNET, Question, Response};
 use crate::event::{Address, ConnectionId, MonoNs, Open, ProcessKey, Unit};
+use crate::protocol::in_flight::CallId;
 use crate::protocol::{Call, Exchange, Role};
 use crate::span::Flags;
 use crate::span::dns::{DnsCall, DnsTransport};
@@ -32,8 +33,9 @@ pub(super) struct Asker {
 }
 
 /// A question on its way to its answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Lookup {
+    pub(super) sequence: u32,
     pub(super) asker: Asker,
     pub(super) unit: Unit,
     pub(super) start_ns: MonoNs,
@@ -89,6 +91,19 @@ impl Answer {
 }
 
 impl Lookup {
+    /// What tells it from others.
+    pub(super) fn id(&self) -> CallId {
+        CallId::new(self.start_ns, self.sequence)
+    }
+
+    /// While it waits.
+    pub(super) fn so_far(&self, now: MonoNs) -> Found {
+        // The flag keeps it from being one that timed out.
+        let mut found = self.clone().into_found(now, None, Flags::NO_RESPONSE);
+        found.exchange.flags = Flags::none();
+        found
+    }
+
     /// What came of it, with or without an answer.
     pub(super) fn into_found(
         self,
@@ -96,6 +111,7 @@ impl Lookup {
         response: Option<&Response>,
         flags: Flags,
     ) -> Found {
+        let id = self.id();
         let Self { asker, unit, local, network_namespace, .. } = self;
         let open = self.remote.map(|remote| {
             Arc::new(Open {
@@ -122,6 +138,7 @@ impl Lookup {
             addresses: Vec::new(),
         };
         let exchange = Exchange {
+            id,
             role: asker.role,
             start_ns: self.start_ns,
             first_byte_ns: response.map(|_| end_ns),

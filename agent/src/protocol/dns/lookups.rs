@@ -189,6 +189,8 @@ impl Lookups {
         self.by_message.entry(key).or_default().push(number);
         self.deadlines.insert((deadline(time_ns), number));
         let lookup = Lookup {
+            // 0 is for those that never waited.
+            sequence: u32::try_from(number & 0x7fff_ffff).map_or(0, |number| number + 1),
             asker,
             unit: datagram.unit,
             start_ns: time_ns,
@@ -289,14 +291,14 @@ impl Lookups {
         self.fresh_tcp.push((exchange, open));
     }
 
-    /// One over UDP whose answer was cut, or not waited for, is a part of a look-up over TCP.
-    fn join(&mut self, (exchange, open): &mut OverTcp) {
-        let Call::Dns(call) = &mut exchange.call else { return };
+    /// The look-up over UDP that is a part of one over TCP, because its answer was cut or not waited for.
+    fn part(&self, exchange: &Exchange, open: Option<&Open>) -> Option<u64> {
+        let Call::Dns(call) = &exchange.call else { return None };
         let address = |end: Option<&Address>| match end {
             Some(Address::Inet { address, .. }) => Some(*address),
             _ => None,
         };
-        let remote = address(open.as_deref().map(|open| &open.remote));
+        let remote = address(open.map(|open| &open.remote));
         // Its class is not in the call; there is hardly another one than that of the Internet.
         let question =
             Question { name: call.name.clone(), kind: call.kind.clone(), class: INTERNET };
@@ -315,11 +317,18 @@ impl Lookups {
                     && (other == remote || other.is_none() || remote.is_none())
             })
         };
-        let numbers = self.by_asker.get(&asker);
-        let Some(number) = numbers.and_then(|numbers| numbers.iter().find(is_it)).copied() else {
-            return;
-        };
+        self.by_asker.get(&asker)?.iter().find(is_it).copied()
+    }
+
+    /// Joins a look-up over TCP with its part over UDP.
+    fn join(&mut self, (exchange, open): &mut OverTcp) {
+        let Some(number) = self.part(exchange, open.as_deref()) else { return };
         let Some(lookup) = self.remove(number) else { return };
+        if lookup.cut.is_none() {
+            // It is what was shown while both were in flight.
+            exchange.id = lookup.id();
+        }
+        let Call::Dns(call) = &mut exchange.call else { return };
         exchange.start_ns = exchange.start_ns.min(lookup.start_ns);
         call.attempts = call.attempts.saturating_add(lookup.attempts);
         call.truncated = lookup.cut.is_some();
@@ -438,5 +447,6 @@ fn spoken(
     Some(Spoken { port: *port, id: key.id, question: Arc::clone(question) })
 }
 
+mod in_flight;
 #[cfg(test)]
 mod tests;

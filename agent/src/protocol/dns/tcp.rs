@@ -13,6 +13,7 @@ use super::message::{Content, Message, Question, Response};
 use crate::event::{Direction, MonoNs};
 use crate::protocol::conversation::{Conversation, Dialect, ENOUGH, Opening, Recognition};
 use crate::protocol::framer::{Found, Framer, Framing};
+use crate::protocol::in_flight::Look;
 use crate::protocol::waiting::Asked;
 use crate::protocol::{At, Call, End, Limits, Piece, Problem, Role, Sink};
 use crate::span::Flags;
@@ -120,6 +121,8 @@ pub struct Tcp {
     received: Half,
     sent: Half,
     waiting: VecDeque<Asked<Item>>,
+    /// Of the question that came last.
+    sequence: u32,
     last_ns: MonoNs,
     /// Whether a message of either direction was understood.
     understood: bool,
@@ -135,6 +138,7 @@ impl Tcp {
             received: Half::default(),
             sent: Half::default(),
             waiting: VecDeque::new(),
+            sequence: 0,
             last_ns: 0,
             understood: false,
             wrong: false,
@@ -189,13 +193,15 @@ impl Tcp {
             Role::Server => at.exit_ns,
             Role::Client => at.enter_ns,
         };
-        let asked = Asked::new(self.role, at, Item { id, question, start_ns, lossy: false });
+        let mut asked = Asked::new(self.role, at, Item { id, question, start_ns, lossy: false });
         if self.waiting.len() >= self.limits.in_flight {
             sink.problem(Problem::TooManyInFlight);
             let why = Flags::NO_RESPONSE;
             sink.exchange(asked.into_unseen(why, at.exit_ns, |item| call(&item, None, false)));
             return;
         }
+        self.sequence = self.sequence.wrapping_add(1).max(1);
+        asked.sequence = self.sequence;
         self.waiting.push_back(asked);
     }
 
@@ -313,6 +319,19 @@ impl Conversation for Tcp {
 
     fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    fn in_flight(&self, now: MonoNs, look: &mut dyn Look) {
+        let answers = match self.role {
+            Role::Server => &self.sent,
+            Role::Client => &self.received,
+        };
+        if answers.framer.is_lost() {
+            return;
+        }
+        for asked in self.waiting.iter().filter(|asked| !asked.item.lossy) {
+            asked.show(now, look, |item| call(item, None, false));
+        }
     }
 
     fn memory(&self) -> usize {

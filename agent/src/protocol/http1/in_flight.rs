@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::half::Start;
 use super::head::RequestHead;
 use crate::event::MonoNs;
+use crate::protocol::in_flight::CallId;
 use crate::protocol::rpc::Rpc;
 use crate::protocol::{Call, Exchange, Role};
 use crate::span::Flags;
@@ -14,7 +15,7 @@ use crate::span::http::{HttpCall, HttpError, Method};
 const KEPT_CAPACITY: usize = 4;
 
 /// A request on its way to being an exchange.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct InFlight {
     pub(super) role: Role,
     pub(super) start_ns: MonoNs,
@@ -28,6 +29,8 @@ pub(super) struct InFlight {
     pub(super) unseen: Flags,
     /// It waits for leave to send its body.
     pub(super) expects_continue: bool,
+    /// Tells it from others that began with the same system call; 0 while it is not in the queue.
+    sequence: u32,
     /// The number that the kernel gave it, 0 where it is not told. Pipelined requests share one.
     pub(super) number: u32,
     /// The kernel counts it.
@@ -52,6 +55,7 @@ impl InFlight {
             flags,
             unseen: Flags::none(),
             expects_continue: head.expects_continue,
+            sequence: 0,
             number: 0,
             undelivered: false,
             rpc: head.rpc,
@@ -73,9 +77,11 @@ impl InFlight {
         matches!(self.call.method, Method::Known(known) if known == method)
     }
 
-    /// As it stands.
+    /// As it stands. Inlined, as the exchange is else copied once more on the way of each call.
+    #[inline]
     pub(super) fn into_exchange(self) -> Exchange {
         Exchange {
+            id: CallId::new(self.start_ns, self.sequence),
             role: self.role,
             start_ns: self.start_ns,
             first_byte_ns: self.first_byte_ns,
@@ -89,6 +95,25 @@ impl InFlight {
             },
             undelivered: self.undelivered,
         }
+    }
+
+    /// Whether its response cannot have gone by unseen, as far as is known, and it is not the kernel's.
+    pub(super) fn surely_waits(&self) -> bool {
+        !self.undelivered
+            && self.unseen == Flags::none()
+            && !self.flags.has(Flags::LOSSY | Flags::DURATION_UNTRUSTED)
+    }
+
+    /// While it is in flight: nothing of its response.
+    pub(super) fn so_far(&self, now: MonoNs) -> Exchange {
+        let mut entry = self.clone();
+        entry.first_byte_ns = None;
+        entry.end_ns = now;
+        entry.call.status = None;
+        if let Some(rpc) = &mut entry.rpc {
+            rpc.status = None;
+        }
+        entry.into_exchange()
     }
 
     /// Its response was not seen: no status is known, and no duration.
@@ -133,11 +158,16 @@ impl Queue {
     }
 
     /// Adds a request and gives its number. Ask [`Self::has_room`] first.
-    pub(super) fn push(&mut self, entry: InFlight) -> u64 {
+    pub(super) fn push(&mut self, mut entry: InFlight) -> u64 {
+        let number = self.taken + self.entries.len() as u64;
+        // 0 is for those that never were in the queue.
+        entry.sequence = u32::try_from(number & 0x7fff_ffff).map_or(0, |number| number + 1);
         self.entries.push_back(entry);
-        self.taken + self.entries.len() as u64 - 1
+        number
     }
 
+    /// Takes the front. Inlined, as the request is else copied once more on the way of each call.
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<InFlight> {
         let entry = self.entries.pop_front()?;
         self.taken += 1;
@@ -166,6 +196,11 @@ impl Queue {
     pub(super) fn numbered(&mut self, number: u64) -> Option<&mut InFlight> {
         let index = usize::try_from(number.checked_sub(self.taken)?).ok()?;
         self.entries.get_mut(index)
+    }
+
+    /// All, the oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &InFlight> {
+        self.entries.iter()
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut InFlight> {

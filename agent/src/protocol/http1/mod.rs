@@ -28,6 +28,7 @@ mod tests;
 use half::{Half, State};
 use in_flight::{InFlight, Queue};
 
+use super::in_flight::Look;
 use super::{Advice, At, End, Exchange, Limits, Piece, Problem, Role, Sink};
 use crate::event::{Direction, MonoNs, Standing};
 use crate::span::Flags;
@@ -264,6 +265,21 @@ impl Http1 {
     /// Whether requests are in flight.
     pub fn is_waiting(&self) -> bool {
         !self.queue.is_empty()
+    }
+
+    /// Shows the requests that surely wait for their responses, in their order.
+    pub fn in_flight(&self, now: MonoNs, look: &mut dyn Look) {
+        if self.queue.is_empty() || self.shifted {
+            return;
+        }
+        // Where the framing of a response is lost, it may be over.
+        let is_blind =
+            self.target == Target::Front && matches!(self.responses.state, State::Blind(_));
+        for entry in self.queue.iter().skip(usize::from(is_blind)) {
+            if entry.surely_waits() && look.wants(entry.start_ns) {
+                look.show(entry.so_far(now));
+            }
+        }
     }
 
     /// Memory in use besides the value itself, in bytes. Bounded by the limits of this module.

@@ -8,12 +8,14 @@
 mod cases;
 mod gaps;
 mod hostile;
+mod in_flight;
 mod split;
 
 use std::fmt::Write as _;
 
 use super::*;
 use crate::event::{ProcessKey, Unit};
+use crate::protocol::in_flight::CallId;
 use crate::protocol::{Call, Exchange};
 
 /// What came out, as text.

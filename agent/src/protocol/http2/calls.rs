@@ -136,7 +136,7 @@ impl Http2 {
             // Trailers of a stream that is older than vigie, or whose beginning was lost.
             return;
         }
-        let mut stream = Stream::new(self.role, start);
+        let mut stream = Stream::new(self.role, id, start);
         stream.ask(fields, start);
         stream.request.ended = end;
         if let Some(why) = self.responses.lost() {
@@ -175,7 +175,7 @@ impl Http2 {
             self.streams.overflow -= 1;
         } else if self.role == Role::Client && id > self.highest && self.streams.has_room() {
             // With several threads the record of a fast answer can overtake that of its request.
-            let mut stream = Stream::new(self.role, start);
+            let mut stream = Stream::new(self.role, id, start);
             stream.answer(&fields, start);
             self.streams.insert(id, stream);
             self.moved(false, id, end, at, sink);

@@ -41,6 +41,7 @@ use half::Half;
 use stream::{Ended, Stream};
 use streams::Streams;
 
+use super::in_flight::Look;
 use super::{Advice, At, End, Exchange, Limits, Piece, Problem, Role, Sink};
 use crate::event::{Direction, MonoNs, Place};
 use crate::span::Flags;
@@ -284,6 +285,15 @@ impl Http2 {
     /// Whether requests are in flight.
     pub fn is_waiting(&self) -> bool {
         !self.streams.is_empty()
+    }
+
+    /// Shows the requests that surely wait for their responses, in no certain order.
+    pub fn in_flight(&self, now: MonoNs, look: &mut dyn Look) {
+        for stream in self.streams.iter() {
+            if stream.surely_waits() && look.wants(stream.start_ns()) {
+                look.show(stream.so_far(now));
+            }
+        }
     }
 
     /// Memory in use besides the value itself, in bytes. Bounded by the limits of this module.

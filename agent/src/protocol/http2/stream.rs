@@ -4,6 +4,7 @@ use super::fields::{Content, Fields};
 use super::grpc::{self, Messages};
 use super::half::Moment;
 use crate::event::{MonoNs, Unit};
+use crate::protocol::in_flight::CallId;
 use crate::protocol::rpc::Rpc;
 use crate::protocol::{Call, Exchange, Role};
 use crate::span::http::{HttpCall, HttpError, HttpVersion, Method};
@@ -65,9 +66,11 @@ enum Answer {
 }
 
 /// A stream that is open.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Stream {
     role: Role,
+    /// Tells it from others that began with the same system call.
+    sequence: u32,
     start_ns: MonoNs,
     unit: Unit,
     /// The request was seen; else the response came first.
@@ -104,10 +107,11 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// A stream that nothing is known of yet.
-    pub(super) fn new(role: Role, start: Moment) -> Self {
+    /// A stream that nothing is known of yet. `sequence`: its number.
+    pub(super) fn new(role: Role, sequence: u32, start: Moment) -> Self {
         let mut stream = Self {
             role,
+            sequence,
             start_ns: 0,
             unit: start.unit,
             asked: false,
@@ -144,7 +148,7 @@ impl Stream {
         let Call::Http(call) = exchange.call else { return None };
         let start =
             Moment { enter_ns: exchange.start_ns, exit_ns: exchange.start_ns, unit: exchange.unit };
-        let mut stream = Self::new(exchange.role, start);
+        let mut stream = Self::new(exchange.role, exchange.id.sequence, start);
         stream.asked = true;
         stream.request.ended = true;
         stream.request.body = call.request_body;
@@ -271,6 +275,7 @@ impl Stream {
             self.response.body = None;
         }
         Exchange {
+            id: CallId::new(self.start_ns, self.sequence),
             role: self.role,
             start_ns: self.start_ns,
             first_byte_ns: self.first_byte_ns,
@@ -287,6 +292,31 @@ impl Stream {
                 Call::Http(self.into_http(error))
             },
         }
+    }
+
+    /// Whether its request was seen and its end cannot have gone by unseen, as far as is known.
+    pub(super) fn surely_waits(&self) -> bool {
+        self.asked
+            && self.hidden.is_none()
+            && !self.flags.has(Flags::LOSSY | Flags::DURATION_UNTRUSTED)
+    }
+
+    /// When it began.
+    pub(super) fn start_ns(&self) -> MonoNs {
+        self.start_ns
+    }
+
+    /// While it is open: nothing of its response.
+    pub(super) fn so_far(&self, now: MonoNs) -> Exchange {
+        let mut stream = self.clone();
+        stream.status = None;
+        stream.grpc_status = None;
+        stream.first_byte_ns = None;
+        stream.first_message_ns = None;
+        stream.response.lose();
+        let mut exchange = stream.into_exchange(Ended::Unseen(Flags::none()), now);
+        exchange.flags = self.flags;
+        exchange
     }
 
     /// By what was told or, where `content-type` is among the fields that are not known, by what no

@@ -38,6 +38,10 @@ impl Streams {
         self.open.get_mut(&id)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Stream> {
+        self.open.values()
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
         self.open.values_mut()
     }

@@ -6,6 +6,7 @@ mod cases;
 mod gaps;
 mod grpc;
 mod hostile;
+mod in_flight;
 mod lost;
 mod older;
 mod speed;

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use super::conversation::{Conversation, Dialect, Opening, Recognition};
 use super::framer::{Found, Framing};
+use super::in_flight::Look;
 use super::sides::Sides;
 use super::waiting::{Asked, Waiting};
 use super::{At, Call, End, Limits, Piece, Problem, Role, Sink};
@@ -279,6 +280,15 @@ impl Conversation for Kafka {
 
     fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    fn in_flight(&self, now: MonoNs, look: &mut dyn Look) {
+        if self.sides.responses.framer.is_lost() {
+            return;
+        }
+        for asked in self.waiting.iter().filter(|asked| !asked.item.waits) {
+            asked.show(now, look, |request| call(request.clone(), None, false));
+        }
     }
 
     fn memory(&self) -> usize {

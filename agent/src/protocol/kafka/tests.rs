@@ -248,3 +248,26 @@ fn broken_and_random_bytes_do_no_harm() {
     let (problems, wrong) = spoilt(&request, &response, talk);
     assert!(problems > 100 && wrong > 100, "{problems} problems, wrong {wrong} times");
 }
+
+#[test]
+fn requests_in_flight_are_shown_but_for_long_polls() {
+    let mut talk = talk();
+    let both = [produce(1, 1, "orders").bytes(), produce(2, -1, "carts").bytes()].concat();
+    talk.bytes(Direction::Sent, &both);
+    talk.bytes(Direction::Sent, &fetch(3, 1).bytes());
+    let shown = talk.in_flight();
+    let topics = shown.exchanges.iter().map(|exchange| {
+        let Call::Messaging(call) = &exchange.call else { panic!("{exchange:?}") };
+        assert!(!call.answered && call.error.is_none() && exchange.first_byte_ns.is_none());
+        (call.operation, call.destination.as_deref(), exchange.start_ns, exchange.end_ns)
+    });
+    let expected = [("produce", Some("orders"), 5, 20), ("produce", Some("carts"), 5, 20)];
+    assert_eq!(topics.collect::<Vec<_>>(), expected);
+    talk.bytes(Direction::Received, &produced(1, "orders", 0).bytes());
+    assert_eq!(talk.in_flight().ids(), shown.ids()[1..]);
+    talk.bytes(Direction::Received, &produced(2, "carts", 0).bytes());
+    assert!(talk.parser.is_waiting() && talk.in_flight().lines.is_empty());
+    assert_eq!(talk.heard.ids(), shown.ids());
+    let ids = shown.ids();
+    assert_ne!(ids[0], ids[1]);
+}

@@ -205,6 +205,24 @@ impl Dialogue for Memcached {
         call
     }
 
+    fn may_wait(&self, asked: &Request) -> bool {
+        asked.quiet
+    }
+
+    fn so_far(&self, asked: &Request) -> DatabaseCall {
+        DatabaseCall {
+            system: System::Memcached,
+            statement: Arc::clone(&asked.statement),
+            namespace: None,
+            error: None,
+            sqlstate: None,
+            answered: false,
+            rows: None,
+            batch: None,
+            waits: false,
+        }
+    }
+
     fn memory(&self) -> usize {
         self.statements.memory()
     }

@@ -389,3 +389,17 @@ fn hostile_bytes() {
         assert!(talk.heard.exchanges.iter().all(ends));
     }
 }
+
+#[test]
+fn requests_in_flight_are_shown_but_for_those_that_need_no_answer() {
+    let mut talk = talk(Role::Server, true);
+    talk.bytes(Direction::Received, b"get a\r\nincr n 1\r\nmg b q\r\nset c 0 0 1 noreply\r\nx\r\n");
+    let shown = talk.in_flight();
+    assert_eq!(shown.lines, ["server memcached get @10..10", "server memcached incr @10..10"]);
+    talk.bytes(Direction::Sent, b"VALUE a 0 1\r\nx\r\nEND\r\n");
+    assert_eq!(talk.in_flight().ids(), shown.ids()[1..]);
+    talk.bytes(Direction::Sent, b"5\r\n");
+    assert!(talk.in_flight().lines.is_empty());
+    let ended: Vec<_> = talk.heard.ids().into_iter().filter(|id| id.sequence > 0).collect();
+    assert_eq!(ended, shown.ids());
+}

@@ -18,6 +18,7 @@ use body::{Answer, Body, Question};
 
 use super::conversation::{Conversation, Dialect, Opening, Recognition};
 use super::framer::{Found, Framing};
+use super::in_flight::Look;
 use super::sides::Sides;
 use super::waiting::Asked;
 use super::{At, Call, End, Limits, Piece, Problem, Role, Sink};
@@ -129,7 +130,7 @@ fn recognise(opening: &Opening<'_>) -> Recognition {
 }
 
 /// A request in flight.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Request {
     number: i32,
     statement: Arc<Statement>,
@@ -143,6 +144,8 @@ pub struct Mongodb {
     sides: Sides,
     limits: Limits,
     waiting: VecDeque<Asked<Request>>,
+    /// Of the request that came last.
+    sequence: u32,
     /// Statements that were met last, to be shared.
     known: Vec<Arc<Statement>>,
     malformed: u8,
@@ -158,6 +161,7 @@ impl Mongodb {
             sides: Sides::new(role),
             limits,
             waiting: VecDeque::new(),
+            sequence: 0,
             known: Vec::new(),
             malformed: 0,
             is_wrong: false,
@@ -191,6 +195,8 @@ impl Mongodb {
             );
             return;
         }
+        self.sequence = self.sequence.wrapping_add(1).max(1);
+        asked.sequence = self.sequence;
         self.waiting.push_back(asked);
     }
 
@@ -323,6 +329,15 @@ impl Conversation for Mongodb {
 
     fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    fn in_flight(&self, now: MonoNs, look: &mut dyn Look) {
+        if self.sides.responses.framer.is_lost() {
+            return;
+        }
+        for asked in self.waiting.iter().filter(|asked| !asked.item.waits) {
+            asked.show(now, look, |request| call(request.clone(), None, false));
+        }
     }
 
     fn memory(&self) -> usize {

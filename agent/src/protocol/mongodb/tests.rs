@@ -199,3 +199,28 @@ fn broken_and_random_bytes_do_no_harm() {
     let (problems, wrong) = spoilt(&request, &response, talk);
     assert!(problems + wrong > 100, "{problems} problems, wrong {wrong} times");
 }
+
+#[test]
+fn requests_in_flight_are_shown_whichever_is_answered_first() {
+    let mut talk = talk();
+    let find = rawdoc! { "find": "orders", "$db": "shop" };
+    let count = rawdoc! { "count": "carts", "$db": "shop" };
+    let hello = rawdoc! { "hello": 1, "maxAwaitTimeMS": 10_000i64, "$db": "admin" };
+    talk.bytes(
+        Direction::Sent,
+        &[message(1, 0, 0, &find), message(2, 0, 0, &count), message(3, 0, 0, &hello)].concat(),
+    );
+    let shown = talk.in_flight();
+    assert_eq!(
+        shown.lines,
+        ["client mongodb find orders @5..10", "client mongodb count carts @5..10"]
+    );
+    talk.bytes(Direction::Received, &message(8, 2, 0, &ok()));
+    assert_eq!(talk.in_flight().lines, ["client mongodb find orders @5..20"]);
+    talk.bytes(Direction::Received, &message(9, 1, 0, &ok()));
+    assert!(talk.parser.is_waiting(), "the long poll");
+    assert!(talk.in_flight().lines.is_empty());
+    let ids = shown.ids();
+    assert_eq!(talk.heard.ids(), [ids[1], ids[0]]);
+    assert_ne!(ids[0], ids[1]);
+}

@@ -64,6 +64,12 @@ impl Command {
         size(&self.statement) + self.namespace.as_deref().map_or(0, str::len)
     }
 
+    /// The call while it is in flight.
+    pub(super) fn so_far(&self) -> Call {
+        let command = Self::new(self.answer, Arc::clone(&self.statement), self.namespace.clone());
+        command.into_call(&Ended::Unseen)
+    }
+
     /// The call, with the outcome as far as it is known.
     pub(super) fn into_call(self, end: &Ended) -> Call {
         let mut call = DatabaseCall {

@@ -39,6 +39,7 @@ use reply::{Form, Reply};
 use statements::Statements;
 
 use super::conversation::{Conversation, Dialect};
+use super::in_flight::Look;
 use super::waiting::{Asked, Waiting};
 use super::{Advice, At, End, Limits, Piece, Problem, Role, Sink};
 use crate::event::{Direction, MonoNs};
@@ -270,6 +271,15 @@ impl Conversation for Mysql {
 
     fn is_waiting(&self) -> bool {
         !self.state.waiting.is_empty()
+    }
+
+    fn in_flight(&self, now: MonoNs, look: &mut dyn Look) {
+        let state = &self.state;
+        // What was not captured of a response may have been its end.
+        let is_blind = self.responses.is_lost() || matches!(state.reading, Reading::Blind);
+        if !is_blind && !state.is_done() {
+            state.waiting.iter().for_each(|asked| asked.show(now, look, Command::so_far));
+        }
     }
 
     fn memory(&self) -> usize {

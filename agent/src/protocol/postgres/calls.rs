@@ -12,6 +12,8 @@ use super::message::{self, string};
 use super::names::{Names, unknown};
 use super::step::{Failure, Item, Step};
 use super::unseen::Unseen;
+use crate::event::MonoNs;
+use crate::protocol::in_flight::Look;
 use crate::protocol::statement::{Sql, shared};
 use crate::protocol::waiting::{Asked, Waiting};
 use crate::protocol::{At, Limits, Problem, Role, Sink};
@@ -110,6 +112,18 @@ impl Calls {
 
     pub(super) fn mark_lossy(&mut self) {
         self.waiting.iter_mut().for_each(|call| call.flags.set(Flags::LOSSY));
+    }
+
+    /// Shows the calls that surely wait for their answers, in their order.
+    pub(super) fn in_flight(&self, now: MonoNs, look: &mut dyn Look) {
+        if self.is_unseen() || self.is_behind() {
+            return;
+        }
+        for call in self.waiting.iter() {
+            call.show(now, look, |item| {
+                Item::new(Arc::clone(&item.statement), item.namespace.clone()).into_call()
+            });
+        }
     }
 
     pub(super) fn memory(&self) -> usize {

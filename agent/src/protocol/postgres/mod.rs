@@ -26,6 +26,7 @@ use tail::Tail;
 
 use super::conversation::{Conversation, Dialect};
 use super::framer::{Found, Framer};
+use super::in_flight::Look;
 use super::{Advice, At, End, Limits, Piece, Problem, Role, Sink};
 use crate::event::{Direction, MonoNs};
 use crate::span::Flags;
@@ -340,6 +341,13 @@ impl Conversation for Postgres {
 
     fn is_waiting(&self) -> bool {
         self.calls.is_waiting()
+    }
+
+    fn in_flight(&self, now: MonoNs, look: &mut dyn Look) {
+        // While the end of an answer is looked for, it may have come.
+        if self.blind.is_none() {
+            self.calls.in_flight(now, look);
+        }
     }
 
     fn memory(&self) -> usize {

@@ -379,6 +379,25 @@ impl Dialogue for Redis {
         call
     }
 
+    fn may_wait(&self, asked: &Request) -> bool {
+        asked.waits
+    }
+
+    fn so_far(&self, asked: &Request) -> DatabaseCall {
+        let is_shown = command::may_be_shown(&asked.statement.operation, false);
+        DatabaseCall {
+            system: System::Redis,
+            statement: if is_shown { Arc::clone(&asked.statement) } else { Arc::default() },
+            namespace: self.namespace.clone(),
+            error: None,
+            sqlstate: None,
+            answered: false,
+            rows: None,
+            batch: None,
+            waits: false,
+        }
+    }
+
     fn memory(&self) -> usize {
         self.statements.memory() + self.answers.memory()
     }

@@ -2,6 +2,7 @@
 
 mod gaps;
 mod hostile;
+mod in_flight;
 
 use super::*;
 use crate::event::Direction;

@@ -6,6 +6,7 @@ use super::lines::{Lines, Taken};
 use super::queue::{Ended, Queue};
 use crate::event::{Direction, MonoNs};
 use crate::protocol::conversation::Conversation;
+use crate::protocol::in_flight::Look;
 use crate::protocol::{Advice, At, End, Limits, Piece, Problem, Role, Sink};
 use crate::span::Flags;
 use crate::span::database::DatabaseError;
@@ -299,6 +300,13 @@ impl<D: Dialogue> Conversation for Text<D> {
 
     fn is_waiting(&self) -> bool {
         !self.queue.is_empty()
+    }
+
+    fn in_flight(&self, now: MonoNs, look: &mut dyn Look) {
+        // While answers are not read, nobody knows to which requests some came.
+        if self.blind.is_none() {
+            self.queue.in_flight(now, look);
+        }
     }
 
     fn memory(&self) -> usize {

@@ -125,6 +125,12 @@ pub(crate) trait Dialogue: std::fmt::Debug + Send {
     /// The call.
     fn call(&mut self, asked: Self::Request, outcome: Outcome<Self::Answer>) -> DatabaseCall;
 
+    /// Whether a request waits by intent, or may never be answered.
+    fn may_wait(&self, asked: &Self::Request) -> bool;
+
+    /// The call of a request in flight.
+    fn so_far(&self, asked: &Self::Request) -> DatabaseCall;
+
     /// Memory in use besides the value itself.
     fn memory(&self) -> usize;
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::lines::{Found, Next};
 use super::{Answered, Asks, Belongs, Dialogue, Outcome, Pending, Says};
 use crate::event::MonoNs;
+use crate::protocol::in_flight::Look;
 use crate::protocol::waiting::{Asked, Waiting};
 use crate::protocol::{At, Call, Limits, Problem, Role, Sink};
 use crate::span::Flags;
@@ -302,6 +303,18 @@ impl<D: Dialogue> Queue<D> {
     /// No request is in flight.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// Shows the requests that surely wait for their answers, in their order.
+    pub(super) fn in_flight(&self, now: MonoNs, look: &mut dyn Look) {
+        for asked in self.waiting.iter() {
+            let Pending { request, unsure } = &asked.item;
+            if !unsure && !self.dialogue.may_wait(request) {
+                asked.show(now, look, |pending| {
+                    Call::Database(Box::new(self.dialogue.so_far(&pending.request)))
+                });
+            }
+        }
     }
 
     /// A record was lost. Where it was of requests, their answers come before that is noticed.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::{Host, Otlp, Protocol, RetryPolicy, Settings};
 use crate::metrics::{Limits, SelfMetrics, Snapshot, Store};
 use crate::protocol::Call;
+use crate::protocol::in_flight::CallId;
 use crate::span::http::{HttpCall, HttpVersion, Method};
 use crate::span::{Endpoint, Flags, Process, Service, Span, SpanId, SpanKind, TraceId};
 
@@ -41,6 +42,7 @@ fn process(pid: u32, service: &str) -> Arc<Process> {
 /// A usual span. `number` can be read back from its start.
 fn span(process: &Arc<Process>, number: u64) -> Span {
     Span {
+        id: CallId::new(number, 1),
         kind: SpanKind::Server,
         process: Arc::clone(process),
         tid: 9,

@@ -1,8 +1,11 @@
+mod in_flight;
+
 use std::borrow::Cow;
 
 use super::super::testing::{answer, ask, cut, refuse};
 use super::*;
 use crate::event::{ProcessKey, Unit};
+use crate::protocol::in_flight::CallId;
 use crate::span::dns::{DnsCall, DnsTransport};
 
 const SECOND: u64 = 1_000_000_000;
@@ -250,6 +253,7 @@ fn over_tcp_of(kind: &str, start_ns: u64, end_ns: u64) -> Exchange {
         addresses: Vec::new(),
     };
     Exchange {
+        id: CallId::new(start_ns, 1),
         role: Role::Client,
         start_ns,
         first_byte_ns: None,

@@ -191,3 +191,23 @@ fn hostile_bytes() {
         assert!(!hostile.parser.is_waiting());
     }
 }
+
+#[test]
+fn questions_in_flight_are_shown() {
+    let mut talk = talk(Role::Client);
+    talk.bytes(Sent, &[framed(&ask(1, "a.b", "A")), framed(&ask(2, "a.b", "AAAA"))].concat());
+    let shown = talk.in_flight();
+    let line = |exchange: &crate::protocol::Exchange| {
+        let Call::Dns(call) = &exchange.call else { panic!("{exchange:?}") };
+        assert!(!call.timed_out && call.code.is_none());
+        format!("{} {} {}..{}", call.kind, call.name, exchange.start_ns, exchange.end_ns)
+    };
+    let lines: Vec<_> = shown.exchanges.iter().map(line).collect();
+    assert_eq!(lines, ["A a.b 5..10", "AAAA a.b 5..10"]);
+    talk.bytes(Received, &framed(&answer(2, "a.b", "AAAA", 0, &[])));
+    talk.bytes(Received, &framed(&answer(1, "a.b", "A", 0, &[])));
+    assert!(talk.in_flight().exchanges.is_empty());
+    let ids = shown.ids();
+    assert_eq!(talk.heard.ids(), [ids[1], ids[0]]);
+    assert_ne!(ids[0], ids[1]);
+}

@@ -2,6 +2,7 @@
 
 use super::wire::*;
 use super::*;
+use crate::protocol::in_flight::CallId;
 
 fn with(more: Vec<Step>) -> Vec<Step> {
     let mut steps = start();
@@ -214,6 +215,7 @@ fn run_times(role: Role) -> (MonoNs, Option<MonoNs>, MonoNs) {
 #[test]
 fn after_an_upgrade() {
     let request = Exchange {
+        id: CallId::new(1, 7),
         role: Role::Server,
         start_ns: 1,
         first_byte_ns: None,

@@ -3,6 +3,7 @@
 mod forms;
 mod gaps;
 mod hostile;
+mod in_flight;
 
 use super::*;
 use crate::event::Direction::{Received, Sent};

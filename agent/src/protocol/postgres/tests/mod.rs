@@ -1,6 +1,7 @@
 //! Tests of the parser, and how they say what goes over a connection.
 
 mod bytes;
+mod in_flight;
 mod pipelines;
 mod queries;
 mod unseen;
