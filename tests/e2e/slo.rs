@@ -20,14 +20,14 @@ use vigie_tests::workload::{now, python};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Windows that begin and end within seconds.
-const QUICK: &str = "alerts: [{name: fast, severity: page, long: 20s, short: 6s, factor: 14.4}]";
+const QUICK: &str = "alerts: [{name: fast, severity: page, long: 30s, short: 10s, factor: 14.4}]";
 
 /// The service behind nginx, and its customers.
 struct Shop {
     _api: Process,
     _customers: Process,
     folder: tempfile::TempDir,
-    nginx: Nginx,
+    _nginx: Nginx,
 }
 
 impl Shop {
@@ -46,7 +46,7 @@ impl Shop {
         until("the shop accepts", PATIENCE, || Ok(http::accepts(address.parse()?)))?;
         let nginx = Nginx::start(&Upstreams { tcp: &address, unix: &address })?;
         let customers = task("customers", nginx.port())?;
-        Ok(Self { _api: api, _customers: customers, folder, nginx })
+        Ok(Self { _api: api, _customers: customers, folder, _nginx: nginx })
     }
 
     /// Sets what becomes of orders from now on. Gives the time in seconds since 1970.

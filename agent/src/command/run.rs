@@ -25,6 +25,7 @@ use crate::own::Own;
 use crate::pipeline::TakeSpans;
 use crate::session::{self, Wishes};
 use crate::slo::Objectives;
+use crate::slo::past::Past;
 use crate::slo::telling::{self, KeepIn, Telling};
 use crate::slo::ticker::Ticker;
 use crate::watch::{Reload, Watch};
@@ -117,6 +118,7 @@ struct Services {
     end: signalling::Sender<bool>,
     otlp: Option<Otlp>,
     slo: Arc<Objectives>,
+    past: Arc<Past>,
 }
 
 impl Services {
@@ -142,7 +144,7 @@ impl Services {
             snapshot: Arc::new(self.snapshots()),
             ready: Arc::clone(&self.ready),
             sheds: Arc::new(move || own.get().and_then(Own::sheds)),
-            slo: Some(self.slo_status()),
+            slo: Some(self.control_source()),
         };
         let end = self.ended();
         tokio::spawn(async move {
@@ -161,9 +163,12 @@ impl Services {
         }
     }
 
-    fn slo_status(&self) -> control::server::Source {
-        let slo = Arc::clone(&self.slo);
-        Arc::new(move || slo.status(&Clock::read(), Clock::monotonic_now()))
+    fn control_source(&self) -> control::server::Source {
+        let (slo, past) = (Arc::clone(&self.slo), Arc::clone(&self.past));
+        control::server::Source {
+            slo: Arc::new(move || slo.status(&Clock::read(), Clock::monotonic_now())),
+            suggest: Arc::new(move |options, form| past.answer(options, form)),
+        }
     }
 
     /// Opens the control socket. vigie goes on without one.
@@ -175,7 +180,7 @@ impl Services {
                 return;
             }
         };
-        let (source, end) = (self.slo_status(), self.ended());
+        let (source, end) = (self.control_source(), self.ended());
         tokio::spawn(async move {
             if let Err(error) = control::server::serve(socket, source, end).await {
                 tracing::error!(%error, "the control socket stopped");
@@ -191,19 +196,20 @@ async fn daemon(
     settings: &otlp::Settings,
     print: Print,
 ) -> Result<(), Failure> {
+    let store = Arc::new(Mutex::new(session::store(&config, &slos)));
+    let (clock, now) = (Clock::read(), Clock::monotonic_now());
+    let folder = Some(config.state_dir.join("slo"));
+    let slo = Arc::new(Objectives::new(Host::read().name, slos, folder, &clock, now));
+    let now_s = (clock.unix_nano(now) / 1_000_000_000).cast_signed();
+    let past = Past::new(Arc::clone(&store), slo.blobs().as_ref(), now_s);
     let mut services = Services {
-        store: Arc::new(Mutex::new(session::store(&config, &slos))),
+        store,
         own: Arc::default(),
         ready: Arc::default(),
         end: signalling::Sender::new(false),
         otlp: None,
-        slo: Arc::new(Objectives::new(
-            Host::read().name,
-            slos,
-            Some(config.state_dir.join("slo")),
-            &Clock::read(),
-            Clock::monotonic_now(),
-        )),
+        slo,
+        past: Arc::new(past),
     };
     let mut signals = Signals::new()?;
     let metrics = services.serve(&config.prometheus.address).await?;
@@ -247,12 +253,14 @@ async fn daemon(
     let telling = Telling::start(&receivers, kept.as_deref(), keep).map_err(|error| {
         Failure::failed(error, "look at the limits of processes, and at the certificates")
     })?;
-    let ticker = Ticker::start(Arc::clone(&services.slo), telling, seen).map_err(|error| {
-        Failure::failed(
-            format!("no thread can be made: {error}"),
-            "look at the limits of processes",
-        )
-    })?;
+    let ticker =
+        Ticker::start(Arc::clone(&services.slo), telling, Arc::clone(&services.past), seen)
+            .map_err(|error| {
+                Failure::failed(
+                    format!("no thread can be made: {error}"),
+                    "look at the limits of processes",
+                )
+            })?;
     services.ready.store(true, Ordering::Release);
     say_ready(&watch, metrics.as_deref(), &config);
     let table = print == Print::None && std::io::stdout().is_terminal();

@@ -58,7 +58,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure>
         What::Explain(arguments) => explain::run(common, arguments)?,
         What::Replay(arguments) => replay::run(arguments)?,
         What::Rules(arguments) => rules::run(arguments)?,
-        What::Suggest(arguments) => suggest::run(arguments)?,
+        What::Suggest(arguments) => suggest::run(common, arguments)?,
     }
     Ok(())
 }

@@ -32,6 +32,9 @@ pub enum AskError {
     /// It did not answer in time.
     #[error("vigie does not answer within {} s", PATIENCE.as_secs())]
     Late,
+    /// It says that it cannot, and why.
+    #[error("{0}")]
+    Refused(String),
     /// The answer is none.
     #[error("vigie's answer cannot be read: {0}")]
     Answer(String),
@@ -78,11 +81,13 @@ async fn get(
     let request = http::Request::get(path).header(http::header::HOST, "vigie");
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| wrong(&error))?;
     let response = sender.send_request(request).await.map_err(|error| wrong(&error))?;
-    if !response.status().is_success() {
-        return Err(AskError::Answer(format!("it says {}", response.status())));
-    }
+    let status = response.status();
     let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
     let body = body.map_err(|error| wrong(&error))?.to_bytes();
     connection.abort();
-    Ok(body)
+    match status.as_u16() {
+        200 => Ok(body),
+        409 => Err(AskError::Refused(String::from_utf8_lossy(&body).into_owned())),
+        status => Err(AskError::Answer(format!("it says {status}"))),
+    }
 }

@@ -8,17 +8,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::SLO;
+use vigie_slo::suggest::Options;
+
+use super::{SLO, SUGGEST};
+use crate::slo::history::{AnswerError, Form};
 use crate::slo::status::Status;
 
 /// Where answers come from.
-pub type Source = Arc<dyn Fn() -> Status + Send + Sync>;
+#[derive(Clone)]
+pub struct Source {
+    /// What the SLOs have come to.
+    pub slo: Arc<dyn Fn() -> Status + Send + Sync>,
+    /// What the past suggests.
+    pub suggest: Arc<dyn Fn(&Options, Form) -> Result<String, AnswerError> + Send + Sync>,
+}
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
@@ -82,11 +91,33 @@ fn listen(state_dir: &Path, path: &Path) -> io::Result<UnixListener> {
 
 /// The paths that are served, here and at the HTTP address.
 pub fn router(source: Source) -> Router {
-    Router::new().route(SLO, get(slo)).with_state(source)
+    Router::new().route(SLO, get(slo)).route(SUGGEST, get(suggest)).with_state(source)
+}
+
+/// Asked with `json`, `min_span` in seconds, and `routes`; what is left out has its default.
+async fn suggest(State(source): State<Source>, RawQuery(query): RawQuery) -> Response {
+    let (mut options, mut form) = (Options::default(), Form::Text);
+    for part in query.as_deref().unwrap_or_default().split('&') {
+        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+        match (key, value.parse::<u64>()) {
+            ("json", _) => form = Form::Json,
+            ("min_span", Ok(seconds)) => options.min_span_s = seconds,
+            ("routes", Ok(number)) => options.routes = usize::try_from(number).unwrap_or(0),
+            ("", _) => {}
+            _ => return (StatusCode::BAD_REQUEST, format!("{part} is not known")).into_response(),
+        }
+    }
+    // It replays days.
+    let answer = tokio::task::spawn_blocking(move || (source.suggest)(&options, form)).await;
+    match answer {
+        Ok(Ok(text)) => text.into_response(),
+        Ok(Err(error)) => (StatusCode::CONFLICT, error.to_string()).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 async fn slo(State(source): State<Source>) -> Response {
-    match serde_json::to_vec(&source()) {
+    match serde_json::to_vec(&(source.slo)()) {
         Ok(body) => {
             let kind = HeaderValue::from_static("application/json");
             ([(header::CONTENT_TYPE, kind)], body).into_response()

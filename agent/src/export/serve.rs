@@ -29,7 +29,7 @@ pub struct Source {
     pub ready: Arc<AtomicBool>,
     /// What is given up to keep within the budget, if anything is: one line.
     pub sheds: Arc<dyn Fn() -> Option<String> + Send + Sync>,
-    /// What the SLOs have come to.
+    /// What commands ask about SLOs.
     pub slo: Option<control::Source>,
 }
 
@@ -44,7 +44,7 @@ pub async fn serve(
     source: Source,
     end: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let control = source.slo.as_ref().map(|slo| control::router(Arc::clone(slo)));
+    let control = source.slo.clone().map(control::router);
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(health))

@@ -19,6 +19,7 @@ mod judge;
 pub mod live;
 mod metrics;
 pub mod overdue;
+pub mod past;
 pub mod status;
 pub mod telling;
 pub mod ticker;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use vigie_slo::figures::Change;
 
 use super::live::{Event, Known, Objectives};
+use super::past::Past;
 use super::telling::Telling;
 use crate::discover::host::Clock;
 
@@ -26,6 +27,7 @@ impl Ticker {
     pub fn start(
         slos: Arc<Objectives>,
         telling: Telling,
+        past: Arc<Past>,
         seen: impl Fn() -> Known + Send + 'static,
     ) -> std::io::Result<Self> {
         let telling = Arc::new(telling);
@@ -39,9 +41,11 @@ impl Ticker {
                     for event in slos.tick(&clock, now, &seen) {
                         tell(&event);
                     }
-                    let second = clock.unix_nano(now) / 1_000_000_000;
-                    telling.tick(second.cast_signed(), &slos.firing(&clock));
+                    let second = (clock.unix_nano(now) / 1_000_000_000).cast_signed();
+                    telling.tick(second, &slos.firing(&clock));
+                    past.tick(slos.blobs().as_ref(), second);
                 }
+                past.keep(slos.blobs().as_ref());
             }
         })?;
         Ok(Self { thread, telling, stop })

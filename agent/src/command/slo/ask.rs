@@ -3,11 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use clap::Args;
 
 use super::super::{Common, Failure};
 use crate::config::{Listen, Overrides};
-use crate::control::{self, client};
+use crate::control;
+use crate::control::client::{self, AskError};
 use crate::slo::status::{SloStatus, Status};
 
 /// Where the agent is.
@@ -21,8 +23,24 @@ pub(super) struct Where {
     prometheus: Option<String>,
 }
 
-/// Asks it.
+/// Asks it for what SLOs have come to.
 pub(super) fn status(common: &Common, at: &Where) -> Result<Status, Failure> {
+    let answer = answer(common, at, control::SLO, |_| None)?;
+    serde_json::from_slice(&answer).map_err(|error| {
+        Failure::failed(
+            format!("vigie's answer cannot be read: {error}"),
+            "use the command of the same version as the agent",
+        )
+    })
+}
+
+/// Asks it for a path. `todo` says what to do where it refuses, by what it says.
+pub(super) fn answer(
+    common: &Common,
+    at: &Where,
+    path: &str,
+    todo: impl FnOnce(&str) -> Option<&'static str>,
+) -> Result<Bytes, Failure> {
     let flags = Overrides {
         state_dir: at.state.as_deref().map(super::super::absolute),
         prometheus: at.prometheus.clone(),
@@ -33,16 +51,16 @@ pub(super) fn status(common: &Common, at: &Where) -> Result<Status, Failure> {
         Listen::At(address) => Some(reachable(address)),
         Listen::Off => None,
     };
-    let answer = client::ask(&config.state_dir, address, control::SLO).map_err(|error| {
+    client::ask(&config.state_dir, address, path).map_err(|error| {
+        let refused = match &error {
+            AskError::Refused(why) => todo(why),
+            _ => None,
+        };
         Failure::failed(
             error,
-            "start `vigie run --slo FILE`, or name its folder with --state DIR; its user is needed",
-        )
-    })?;
-    serde_json::from_slice(&answer).map_err(|error| {
-        Failure::failed(
-            format!("vigie's answer cannot be read: {error}"),
-            "use the command of the same version as the agent",
+            refused.unwrap_or(
+                "start `vigie run --slo FILE`, or name its folder with --state DIR; its user is needed",
+            ),
         )
     })
 }

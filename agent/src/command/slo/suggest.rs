@@ -8,7 +8,9 @@ use clap::Args;
 use vigie_slo::duration::{Length, length};
 use vigie_slo::suggest::{Options, SuggestError};
 
-use super::super::Failure;
+use super::super::{Common, Failure};
+use super::ask::{self, Where};
+use crate::control;
 use crate::slo::history::{AnswerError, Form, History};
 
 /// Largest file: all rows, steps and names of a history, twice.
@@ -16,9 +18,9 @@ const MAX_HISTORY_BYTES: u64 = 16 << 20;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// History of endpoints that an agent has written
+    /// History of endpoints that an agent has written, instead of asking the running one
     #[arg(long, value_name = "FILE")]
-    history: PathBuf,
+    history: Option<PathBuf>,
     /// One JSON object, instead of an SLO file with comments
     #[arg(long)]
     json: bool,
@@ -28,6 +30,8 @@ pub(super) struct Arguments {
     /// Most endpoints per service that get an SLO for their latency, the busiest
     #[arg(long, value_name = "N", default_value_t = Options::default().routes)]
     routes: usize,
+    #[command(flatten)]
+    at: Where,
 }
 
 fn time(text: &str) -> Result<u64, String> {
@@ -37,19 +41,27 @@ fn time(text: &str) -> Result<u64, String> {
     }
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let history = read(&arguments.history)?;
-    let options = Options { min_span_s: arguments.min_span, routes: arguments.routes };
-    let form = if arguments.json { Form::Json } else { Form::Text };
-    print!("{}", history.answer(&options, form).map_err(|error| unanswered(&error))?);
+pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<(), Failure> {
+    let Arguments { history, json, min_span, routes, at } = arguments;
+    let Some(path) = history else {
+        let json = if *json { "&json" } else { "" };
+        let path = format!("{}?min_span={min_span}&routes={routes}{json}", control::SUGGEST);
+        let answer = ask::answer(common, at, &path, |_| Some(TOO_LITTLE))?;
+        print!("{}", String::from_utf8_lossy(&answer));
+        return Ok(());
+    };
+    let options = Options { min_span_s: *min_span, routes: *routes };
+    let form = if *json { Form::Json } else { Form::Text };
+    print!("{}", read(path)?.answer(&options, form).map_err(|error| unanswered(&error))?);
     Ok(())
 }
 
+/// What to do where the past says too little.
+const TOO_LITTLE: &str = "let the agent run for longer, or ask for less with --min-span";
+
 fn unanswered(error: &AnswerError) -> Failure {
     let todo = match error {
-        AnswerError::Suggest(SuggestError::TooShort { .. }) => {
-            "let the agent run for longer, or ask for less with --min-span"
-        }
+        AnswerError::Suggest(SuggestError::TooShort { .. }) => TOO_LITTLE,
         AnswerError::Suggest(SuggestError::NoCalls { .. }) => {
             "send requests to what is watched; vigie check shows what is"
         }
