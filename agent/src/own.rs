@@ -13,6 +13,7 @@ use crate::pipeline::Figures;
 use crate::probe::counters::{Counters, Counts};
 use crate::probe::libraries;
 use crate::slo::live::Known;
+use crate::slo::telling::Telling;
 use crate::slo::{self, Objectives};
 use crate::watch::Published;
 
@@ -27,6 +28,8 @@ pub struct Own {
     pub export: Option<Arc<ExportCounters>>,
     /// Service level objectives, where there are any.
     pub slo: Option<Arc<Objectives>>,
+    /// Those who are told of alerts.
+    pub telling: Option<Arc<Telling>>,
 }
 
 impl Own {
@@ -47,6 +50,9 @@ impl Own {
         libraries(&mut own, published.libraries);
         if let Some(slos) = &self.slo {
             slo::own(slos, &mut own);
+        }
+        if let Some(telling) = &self.telling {
+            slo::alerts(telling, &mut own);
         }
         budget(&mut own, &published.budget);
         own

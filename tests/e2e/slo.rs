@@ -146,7 +146,7 @@ fn failing_slow_and_hanging_services_page() -> Result<()> {
     let told = told["alerts"].as_array().into_iter().flatten();
     let told = told.clone().find(|one| is(one, "outage", "firing")).context("told")?;
     let text = told["annotations"].to_string();
-    for part in ["0.1 % allowed", "https://example.com/runbook", "502", "api GET"] {
+    for part in ["0.1 % allowed", "https://example.com/runbook", "503", "api GET"] {
         ensure!(text.contains(part), "no `{part}` in {text}");
     }
     let traces = trace_ids(&text);

@@ -239,20 +239,22 @@ async fn daemon(
     };
     let watch = session::start(&config, Arc::clone(&services.store), wishes)
         .map_err(|error| require::explain(&error))?;
+    let kept = services.slo.blobs().and_then(|blobs| blobs.get(telling::BLOB));
+    let keep = Box::new(KeepIn(Arc::clone(&services.slo)));
+    let telling = Telling::start(&receivers, kept.as_deref(), keep).map_err(|error| {
+        Failure::failed(error, "look at the limits of processes, and at the certificates")
+    })?;
+    let telling = Arc::new(telling);
     // Set once, here.
     let _ = services.own.set(Own {
         kernel: Arc::clone(&watch.counters),
         watch: watch.publisher(),
         export: services.otlp.as_ref().map(Otlp::counters),
         slo: Some(Arc::clone(&services.slo)),
+        telling: Some(Arc::clone(&telling)),
     });
     let own = Arc::clone(&services.own);
     let seen = move || own.get().map(Own::seen).unwrap_or_default();
-    let kept = services.slo.blobs().and_then(|blobs| blobs.get(telling::BLOB));
-    let keep = Box::new(KeepIn(Arc::clone(&services.slo)));
-    let telling = Telling::start(&receivers, kept.as_deref(), keep).map_err(|error| {
-        Failure::failed(error, "look at the limits of processes, and at the certificates")
-    })?;
     let ticker =
         Ticker::start(Arc::clone(&services.slo), telling, Arc::clone(&services.past), seen)
             .map_err(|error| {

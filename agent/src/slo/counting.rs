@@ -297,7 +297,7 @@ mod tests {
         }
         let onset = start + 300;
         let mut new = process("api", 4300);
-        Arc::make_mut(&mut new).start_ns = 2;
+        Arc::make_mut(&mut new).start_ns = 40 * SECOND;
         for second in onset..onset + 20 {
             let failed = Span { process: Arc::clone(&new), ..server("api", 503) };
             counting.span(&at(failed, second), &CLOCK);
@@ -316,7 +316,7 @@ mod tests {
             (cause.what, cause.share_percent),
             (super::super::evidence::Excess::Errors, 100)
         );
-        let started = surroundings[0].started(2, 3);
+        let started = surroundings[0].started(2, 41 * SECOND);
         assert_eq!(started.len(), 1);
         assert!(started[0].pid == 4300 && !started[0].is_changed);
     }

@@ -364,7 +364,9 @@ impl Surroundings {
             if !(from_boot_ns..=until_boot_ns).contains(&process.start_ns) {
                 continue;
             }
-            let earlier = self.processes.iter().filter(|one| one.start_ns < process.start_ns);
+            // Workers that started together are no news.
+            let apart = process.start_ns.saturating_sub(APART_NS);
+            let earlier = self.processes.iter().filter(|one| one.start_ns < apart);
             let Some(before) = earlier.max_by_key(|one| one.start_ns) else { continue };
             started.push(Started {
                 pid: process.pid,
@@ -391,6 +393,9 @@ fn percent(part: u64, all: u64) -> u64 {
     let share = u128::from(part) * 100 / u128::from(all.max(1));
     u64::try_from(share).unwrap_or(100).min(100)
 }
+
+/// Processes of a service that started within this of one another started together.
+const APART_NS: u64 = 30_000_000_000;
 
 /// What there is more of than usual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

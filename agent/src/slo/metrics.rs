@@ -6,6 +6,7 @@ use vigie_slo::rules;
 
 use super::live::Objectives;
 use super::status::{SloStatus, number};
+use super::telling::Telling;
 use crate::discover::host::Clock;
 use crate::metrics::own::{Number, OwnKind, OwnMetric, OwnPoint, Recorded, SelfMetrics};
 
@@ -22,6 +23,9 @@ pub fn own(slos: &Objectives, own: &mut SelfMetrics) {
         ] {
             own.set_by(metric, "slo", slo.name.clone(), value);
         }
+    }
+    if let Some(status) = slos.store_status() {
+        state(&status, own);
     }
     let status = slos.status(&Clock::read(), Clock::monotonic_now());
     for (status, (slo, _)) in status.slos.iter().zip(slos.totals()) {
@@ -61,6 +65,46 @@ fn sloth(slo: &Slo, status: &SloStatus, own: &mut SelfMetrics) {
     record("slo:period_burn_rate:ratio", None, 1.0 - status.budget_remaining);
     record("slo:period_error_budget_remaining:ratio", None, status.budget_remaining);
     record("sloth_slo_info", None, 1.0);
+}
+
+/// Adds what has become of alerts, per receiver.
+pub fn alerts(telling: &Telling, own: &mut SelfMetrics) {
+    let (figures, counters) = telling.figures();
+    for one in &figures {
+        let mut point = |metric, reason: Option<&'static str>, value: u64| {
+            let mut attributes = vec![
+                ("receiver", one.receiver.clone().into()),
+                ("address", one.address.clone().into()),
+            ];
+            attributes.extend(reason.map(|reason| ("reason", reason.into())));
+            own.push(OwnPoint { metric, attributes, value: value.into() });
+        };
+        point(ALERTS_SENT, None, one.sent);
+        point(ALERTS_RETRIED, None, one.retried);
+        point(ALERTS_QUEUED, None, one.queued);
+        for (failure, count) in one.failed {
+            point(ALERTS_FAILED, Some(failure.name()), count);
+        }
+        for (reason, count) in one.dropped {
+            point(ALERTS_DROPPED, Some(reason.name()), count);
+        }
+    }
+    for (reason, count) in [
+        ("overflowed", counters.overflowed),
+        ("receiver_gone", counters.receiver_gone),
+        ("forgotten", counters.forgotten),
+        ("unknown_target", counters.unknown_targets),
+    ] {
+        own.set_by(ALERTS_UNTOLD, "reason", reason, count);
+    }
+}
+
+/// Adds how the keeping of state goes.
+fn state(status: &vigie_slo_store::Status, own: &mut SelfMetrics) {
+    own.set(STATE_TROUBLES, status.troubles.len() as u64);
+    own.set(STATE_WRITTEN, status.bytes_written);
+    own.set(STATE_DROPPED, status.records_dropped);
+    own.set(STATE_ASIDE, status.put_aside);
 }
 
 fn figures(status: &SloStatus, own: &mut SelfMetrics) {
@@ -163,4 +207,64 @@ const ZONE: OwnMetric = OwnMetric {
     unit: "{zone}",
     description: "1 for the zone of the policy that an SLO's budget is in.",
     kind: OwnKind::Gauge,
+};
+const ALERTS_SENT: OwnMetric = OwnMetric {
+    name: "vigie.alerts.sent",
+    unit: "{alert}",
+    description: "Messages about alerts that a receiver has taken.",
+    kind: OwnKind::Counter,
+};
+const ALERTS_RETRIED: OwnMetric = OwnMetric {
+    name: "vigie.alerts.retried",
+    unit: "{request}",
+    description: "Tries after one that failed.",
+    kind: OwnKind::Counter,
+};
+const ALERTS_QUEUED: OwnMetric = OwnMetric {
+    name: "vigie.alerts.queued",
+    unit: "{alert}",
+    description: "Messages about alerts that wait.",
+    kind: OwnKind::Gauge,
+};
+const ALERTS_FAILED: OwnMetric = OwnMetric {
+    name: "vigie.alerts.failed",
+    unit: "{request}",
+    description: "Tries that failed, by reason.",
+    kind: OwnKind::Counter,
+};
+const ALERTS_DROPPED: OwnMetric = OwnMetric {
+    name: "vigie.alerts.dropped",
+    unit: "{alert}",
+    description: "Messages about alerts that were not sent, by reason.",
+    kind: OwnKind::Counter,
+};
+const ALERTS_UNTOLD: OwnMetric = OwnMetric {
+    name: "vigie.alerts.untold",
+    unit: "{alert}",
+    description: "Alerts that found no way to a receiver, by reason.",
+    kind: OwnKind::Counter,
+};
+const STATE_TROUBLES: OwnMetric = OwnMetric {
+    name: "vigie.slo.state.troubles",
+    unit: "{trouble}",
+    description: "Kinds of state of SLOs that cannot be written now; evaluation goes on.",
+    kind: OwnKind::Gauge,
+};
+const STATE_WRITTEN: OwnMetric = OwnMetric {
+    name: "vigie.slo.state.written",
+    unit: "By",
+    description: "State of SLOs written to files.",
+    kind: OwnKind::Counter,
+};
+const STATE_DROPPED: OwnMetric = OwnMetric {
+    name: "vigie.slo.state.dropped",
+    unit: "{record}",
+    description: "Ticks of SLOs that could not be written to the journal.",
+    kind: OwnKind::Counter,
+};
+const STATE_ASIDE: OwnMetric = OwnMetric {
+    name: "vigie.slo.state.put_aside",
+    unit: "{file}",
+    description: "Damaged files of state that were put aside.",
+    kind: OwnKind::Counter,
 };

@@ -27,5 +27,5 @@ mod verdict;
 pub mod words;
 
 pub use live::Objectives;
-pub use metrics::own;
+pub use metrics::{alerts, own};
 pub use verdict::verdicts;

@@ -52,7 +52,8 @@ pub struct Telling(Mutex<Inner>);
 
 struct Inner {
     desk: Desk,
-    senders: Senders,
+    /// None once it is over.
+    senders: Option<Senders>,
     keep: Box<dyn Keep>,
 }
 
@@ -71,7 +72,7 @@ impl Telling {
             None
         });
         let desk = desk.unwrap_or_else(|| Desk::new(receivers));
-        Ok(Self(Mutex::new(Inner { desk, senders, keep })))
+        Ok(Self(Mutex::new(Inner { desk, senders: Some(senders), keep })))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -81,7 +82,7 @@ impl Telling {
     /// All that fires at `now`, in seconds since 1970.
     pub fn tick(&self, now: i64, firing: &[Firing]) {
         let mut inner = self.inner();
-        let Inner { desk, senders, keep } = &mut *inner;
+        let Inner { desk, senders: Some(senders), keep } = &mut *inner else { return };
         for report in senders.reports() {
             desk.report(&report);
         }
@@ -105,11 +106,8 @@ impl Telling {
         warn_of_secrets(receivers);
         let senders = Senders::start(receivers, Policy::default())?;
         let mut inner = self.inner();
-        let before = std::mem::replace(&mut inner.senders, senders);
-        let (reports, _) = before.close(Duration::ZERO);
-        for report in reports {
-            inner.desk.report(&report);
-        }
+        inner.end(Duration::ZERO);
+        inner.senders = Some(senders);
         inner.desk.set_receivers(receivers);
         Ok(())
     }
@@ -117,18 +115,26 @@ impl Telling {
     /// Figures of each address since it was configured, and of what the desk did not tell.
     pub fn figures(&self) -> (Vec<Figures>, desk::Counters) {
         let inner = self.inner();
-        (inner.senders.figures(), inner.desk.counters())
+        let figures = inner.senders.as_ref().map(Senders::figures).unwrap_or_default();
+        (figures, inner.desk.counters())
     }
 
     /// Tries what waits once more, and ends.
-    pub fn close(self) {
-        let mut inner = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let (reports, _) = inner.senders.close(LAST_TRIES);
-        for report in reports {
-            inner.desk.report(&report);
+    pub fn close(&self) {
+        let mut inner = self.inner();
+        inner.end(LAST_TRIES);
+        let Inner { desk, keep, .. } = &mut *inner;
+        if let Some(state) = desk.unsaved() {
+            keep.keep(state);
         }
-        if let Some(state) = inner.desk.unsaved() {
-            inner.keep.keep(state);
+    }
+}
+
+impl Inner {
+    fn end(&mut self, within: Duration) {
+        let Some(senders) = self.senders.take() else { return };
+        for report in senders.close(within).0 {
+            self.desk.report(&report);
         }
     }
 }

@@ -26,11 +26,10 @@ impl Ticker {
     /// Starts to evaluate. `seen` tells what was seen and lost since the start.
     pub fn start(
         slos: Arc<Objectives>,
-        telling: Telling,
+        telling: Arc<Telling>,
         past: Arc<Past>,
         seen: impl Fn() -> Known + Send + 'static,
     ) -> std::io::Result<Self> {
-        let telling = Arc::new(telling);
         let stop = Arc::new(AtomicBool::new(false));
         let thread = std::thread::Builder::new().name("vigie-slo".into()).spawn({
             let (stop, telling) = (Arc::clone(&stop), Arc::clone(&telling));
@@ -63,9 +62,7 @@ impl Ticker {
         if self.thread.join().is_err() {
             tracing::error!("the evaluation of SLOs ended unexpectedly; please report this");
         }
-        if let Some(telling) = Arc::into_inner(self.telling) {
-            telling.close();
-        }
+        self.telling.close();
     }
 }
 
