@@ -389,7 +389,9 @@ impl Pipeline {
         }
         if let Some(slo) = &self.outputs.slo {
             let mut counting = slo.counting();
-            self.spans.iter().for_each(|span| counting.span(span, clock));
+            if !counting.is_empty() {
+                self.spans.iter().for_each(|span| counting.span(span, clock));
+            }
         }
         if !self.sheds_spans {
             for taker in &mut self.outputs.takers {

@@ -1,6 +1,8 @@
 //! SLOs from end to end: nginx in front of a service that starts to fail, to be slow, to hang; an
 //! Alertmanager that is told; the gate.
 
+#![expect(clippy::indexing_slicing, reason = "of JSON: what is not there is null")]
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +19,7 @@ use vigie_tests::process::{Process, until};
 use vigie_tests::workload::{now, python};
 
 /// An outage must page within a minute; a machine that is slow may take longer to say so.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Windows that begin and end within seconds.
 const QUICK: &str = "alerts: [{name: fast, severity: page, long: 30s, short: 10s, factor: 14.4}]";
@@ -186,4 +188,41 @@ fn is(alert: &Value, slo: &str, status: &str) -> bool {
 fn trace_ids(text: &str) -> usize {
     let words = text.split(|c: char| !c.is_ascii_hexdigit());
     words.filter(|word| word.len() == 32).count()
+}
+
+#[test]
+fn a_bad_slo_file_leaves_the_good_one() -> Result<()> {
+    if missing("slo: reload", &[Need::Root, Need::Agent])? {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("slo.yaml");
+    let good = |name: &str, objective: &str| {
+        format!(
+            "slos: [{{name: {name}, service: api, objective: {objective}, window: 30d, \
+             availability: true}}]\n"
+        )
+    };
+    fs::write(&file, good("first", "99%"))?;
+    let config = format!("slo: {{files: ['{}']}}\n", file.display());
+    let options = Options { config: Some(config.clone()), ..Options::default() };
+    let agent = Agent::start(&options)?;
+    ensure!(slo(&agent, "first")?["objective"] == 0.99);
+    for (text, says) in [
+        (good("first", "101%"), "slo.yaml:1:"),
+        ("slos: [\n".to_owned(), "slo.yaml:"),
+        (good("first", "99%").replace("30d", "1m"), "slo.yaml:1:"),
+        (good("first", "99%").repeat(2), "slo.yaml:2:"),
+    ] {
+        fs::write(&file, &text)?;
+        agent.reload(&config, says)?;
+        agent.reload(&config, "the old configuration stays")?;
+        ensure!(slo(&agent, "first")?["objective"] == 0.99, "{text} was taken");
+    }
+    fs::write(&file, good("second", "99.5%"))?;
+    agent.reload(&config, "configuration reloaded")?;
+    ensure!(slo(&agent, "second")?["objective"] == 0.995);
+    ensure!(slo(&agent, "first").is_err(), "an SLO that is in no file any more");
+    agent.stop()?;
+    Ok(())
 }

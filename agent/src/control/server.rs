@@ -20,13 +20,16 @@ use super::{SLO, SUGGEST};
 use crate::slo::history::{AnswerError, Form};
 use crate::slo::status::Status;
 
+/// Answers what the past suggests.
+pub type Suggest = dyn Fn(&Options, Form) -> Result<String, AnswerError> + Send + Sync;
+
 /// Where answers come from.
 #[derive(Clone)]
 pub struct Source {
     /// What the SLOs have come to.
     pub slo: Arc<dyn Fn() -> Status + Send + Sync>,
     /// What the past suggests.
-    pub suggest: Arc<dyn Fn(&Options, Form) -> Result<String, AnswerError> + Send + Sync>,
+    pub suggest: Arc<Suggest>,
 }
 
 /// Why there is no socket.
