@@ -24,10 +24,10 @@ use crate::metrics::snapshot::Snapshot;
 use crate::own::Own;
 use crate::pipeline::TakeSpans;
 use crate::session::{self, Wishes};
-use crate::slo::Objectives;
 use crate::slo::past::Past;
 use crate::slo::telling::{self, KeepIn, Telling};
 use crate::slo::ticker::Ticker;
+use crate::slo::{self, Objectives};
 use crate::watch::{Reload, Watch};
 
 #[derive(Debug, Args)]
@@ -268,9 +268,10 @@ async fn daemon(
     let table = print == Print::None && std::io::stdout().is_terminal();
     let running = Running { watch: &watch, services: &services, telling: ticker.telling() };
     let failed = attend(given, config, running, &mut signals, table).await;
+    let begun = tokio::time::Instant::now();
     ticker.stop();
     services.slo.close();
-    finish(watch, services, failed).await
+    finish(watch, services, failed, begun).await
 }
 
 /// What runs, for those who change it.
@@ -304,7 +305,7 @@ async fn attend(
             _ = tables.tick(), if table => {
                 let now = snapshots();
                 let export = services.otlp.as_ref().map(Otlp::counters);
-                show_table(&now.since(&before), watch, export.as_deref());
+                show_table(&now.since(&before), watch, export.as_deref(), &services.slo);
                 before = now;
             }
         }
@@ -343,9 +344,14 @@ fn reload(given: Given<'_>, config: &mut Config, running: Running<'_>) {
     *config = restart;
 }
 
-async fn finish(watch: Watch, services: Services, failed: bool) -> Result<(), Failure> {
+/// Ends everything within what is left of [`FLUSH`] since `begun`.
+async fn finish(
+    watch: Watch,
+    services: Services,
+    failed: bool,
+    begun: tokio::time::Instant,
+) -> Result<(), Failure> {
     services.ready.store(false, Ordering::Release);
-    let begun = tokio::time::Instant::now();
     let stopped = watch.stop();
     if let Some(otlp) = services.otlp {
         let left = FLUSH.saturating_sub(begun.elapsed());
@@ -376,8 +382,14 @@ fn say_ready(watch: &Watch, metrics: Option<&str>, config: &Config) {
     outputs::say_ready(watch, &format!("{metrics}{otlp}"));
 }
 
-fn show_table(snapshot: &Snapshot, watch: &Watch, export: Option<&otlp::Counters>) {
-    let report = outputs::live_report(snapshot, watch, export);
+fn show_table(
+    snapshot: &Snapshot,
+    watch: &Watch,
+    export: Option<&otlp::Counters>,
+    slos: &Objectives,
+) {
+    let mut report = outputs::live_report(snapshot, watch, export);
+    report.slo = slo::present(slos);
     let mut out = std::io::stdout().lock();
     // A terminal that went away is noticed by the signal that comes with it.
     let _ = writeln!(out, "{}", crate::report::table(&report, 100));

@@ -257,7 +257,7 @@ impl Objectives {
     pub fn firing(&self, clock: &Clock) -> Vec<Firing> {
         let evaluation = lock(&self.evaluation);
         let mut all = Vec::new();
-        for (index, one) in evaluation.slos.iter().enumerate() {
+        for (index, one) in evaluation.slos.iter().enumerate().filter(|(_, one)| one.fires()) {
             let Some(figures) = one.evaluator.figures() else { continue };
             let slo = one.evaluator.slo();
             let seen = |starts_at, fired_at| Seen { node: &self.node, starts_at, fired_at };
@@ -353,6 +353,10 @@ fn seconds(clock: &Clock, now: MonoNs) -> i64 {
 }
 
 impl Running {
+    fn fires(&self) -> bool {
+        self.no_data.is_some() || self.firing.iter().any(Option::is_some)
+    }
+
     fn new(evaluator: Evaluator) -> Self {
         let mut firing = vec![None; evaluator.slo().alerts.len()];
         for alert in evaluator.firing() {

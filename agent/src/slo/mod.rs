@@ -28,4 +28,4 @@ pub mod words;
 
 pub use live::Objectives;
 pub use metrics::{alerts, own};
-pub use verdict::verdicts;
+pub use verdict::{present, verdicts};

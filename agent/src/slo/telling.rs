@@ -12,7 +12,7 @@ use vigie_slo::model::Slo;
 use super::Objectives;
 
 /// Longest time for the last tries.
-pub const LAST_TRIES: Duration = Duration::from_secs(5);
+pub const LAST_TRIES: Duration = Duration::from_secs(3);
 
 /// An alert that fires.
 #[derive(Clone, Debug)]

@@ -1,9 +1,10 @@
-//! Whether SLOs were kept over a stretch of time: all that was counted since the start, without windows.
+//! Whether SLOs were kept over a stretch of time: all that was counted since the start, without windows;
+//! and how they are now.
 
 use vigie_slo::ratio::Ratio;
 
 use super::live::Objectives;
-use super::status::{Findings, number};
+use super::status::{Findings, SloStatus, number};
 use super::words;
 use crate::discover::host::Clock;
 use crate::report::{SloReport, SloVerdict};
@@ -53,4 +54,41 @@ pub fn verdicts(slos: &Objectives) -> Vec<SloReport> {
         }
     };
     slos.totals().into_iter().enumerate().map(verdict).collect()
+}
+
+/// How each is now, for a table: broken while an alert fires.
+pub fn present(slos: &Objectives) -> Vec<SloReport> {
+    let status = slos.status(&Clock::read(), Clock::monotonic_now());
+    let report = |slo: SloStatus| {
+        let verdict = match (slo.matched, slo.firing.is_empty()) {
+            (false, _) => SloVerdict::NoData,
+            (true, true) => SloVerdict::Kept,
+            (true, false) => SloVerdict::Broken,
+        };
+        let mut detail = if slo.matched {
+            format!("{:.2} % of the budget left, {}", slo.budget_remaining * 100.0, slo.zone)
+        } else {
+            "nothing matched yet".to_owned()
+        };
+        if !slo.firing.is_empty() {
+            detail += "; ";
+            detail += &slo.firing.join(", ");
+            detail += " fires";
+        }
+        let burn = slo.burn.get("1h").copied().flatten();
+        SloReport {
+            ok: verdict != SloVerdict::Broken,
+            verdict,
+            detail,
+            name: slo.name,
+            service: slo.service,
+            objective: slo.objective,
+            total: slo.total,
+            bad: slo.bad,
+            unobserved: slo.unobserved,
+            sli: slo.sli,
+            burn,
+        }
+    };
+    status.slos.into_iter().map(report).collect()
 }
