@@ -8,9 +8,10 @@ use vigie_slo::evaluate::Tick;
 use vigie_slo::intake::{Counts, Intake, Outcome};
 use vigie_slo::model::Slo;
 
-use super::evidence::{Evidence, Surroundings};
+use super::evidence::Evidence;
 use super::facts::Facts;
 use super::judge::Judge;
+use super::surroundings::Surroundings;
 use crate::discover::host::Clock;
 use crate::event::MonoNs;
 use crate::metrics::undelivered::UndeliveredCalls;
@@ -314,7 +315,7 @@ mod tests {
         assert_eq!((&*cause.peer, &*cause.name), ("10.0.0.2:51234", "GET /users/{id}"));
         assert_eq!(
             (cause.what, cause.share_percent),
-            (super::super::evidence::Excess::Errors, 100)
+            (super::super::surroundings::Excess::Errors, 100)
         );
         let started = surroundings[0].started(2, 41 * SECOND);
         assert_eq!(started.len(), 1);

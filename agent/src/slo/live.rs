@@ -77,7 +77,7 @@ struct Recent {
 }
 
 impl Recent {
-    /// The worst share of the last looks, as lost and seen calls.
+    /// Seen and lost calls since the oldest look that is remembered.
     fn look(&mut self, now: Known) -> Known {
         self.looks.rotate_right(1);
         if let Some(first) = self.looks.first_mut() {

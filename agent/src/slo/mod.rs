@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! span -> judge (is it of this SLO, is it bad?) -> counting (ticks of 2 s) -> live (evaluators) -> status
-//!                                              \-> evidence (which were bad, and who may be the cause)
+//!                                              \-> evidence, surroundings (which were bad; the cause)
 //! ```
 //!
 //! What an SLO says, and its evaluation, are in the crate `vigie-slo`, which knows no span. Calls are
@@ -18,9 +18,11 @@ pub mod history;
 mod judge;
 pub mod live;
 mod metrics;
+mod minutes;
 pub mod overdue;
 pub mod past;
 pub mod status;
+pub mod surroundings;
 pub mod telling;
 pub mod ticker;
 mod verdict;

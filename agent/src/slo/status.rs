@@ -10,7 +10,8 @@ use vigie_slo::model::Slo;
 use vigie_slo::ratio::Ratio;
 use vigie_slo::window::{Unit, Window};
 
-use super::evidence::{Cause, Class, Started};
+use super::evidence::Class;
+use super::surroundings::{Cause, Started};
 
 /// All SLOs of a node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

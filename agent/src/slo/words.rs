@@ -2,8 +2,8 @@
 
 use vigie_slo::ratio::Ratio;
 
-use super::evidence::{Cause, Excess};
 use super::status::Findings;
+use super::surroundings::{Cause, Excess};
 
 /// `1.9 % of 500 bad, 0.1 % allowed`.
 pub fn allowed(bad: Ratio, total: u64, budget: Ratio) -> String {
