@@ -1,25 +1,26 @@
 //! `vigie run`: the daemon.
 
+mod services;
+mod signals;
+
 use std::io::{IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch as signalling;
 use vigie_alert::receiver::Receiver;
 use vigie_slo::model::Slo;
 
+use self::services::Services;
+use self::signals::Signals;
 use super::{Common, Failure, Print, outputs, require};
-use crate::config::{Config, Listen, Overrides};
-use crate::control;
+use crate::config::{Config, Overrides};
 use crate::discover::host::Clock;
 use crate::discover::{Host, Selection};
 use crate::export::otlp::{self, Otlp};
-use crate::export::serve;
-use crate::metrics::Store;
 use crate::metrics::snapshot::Snapshot;
 use crate::own::Own;
 use crate::pipeline::TakeSpans;
@@ -107,85 +108,6 @@ impl SloFiles {
         let loaded = super::slo::load(&config.slo.files)?;
         let receivers = super::slo::receivers(&loaded)?;
         Ok((loaded.slos, receivers))
-    }
-}
-
-/// Everything that runs beside the watching thread.
-struct Services {
-    store: Arc<Mutex<Store>>,
-    own: Arc<OnceLock<Own>>,
-    ready: Arc<AtomicBool>,
-    end: signalling::Sender<bool>,
-    otlp: Option<Otlp>,
-    slo: Arc<Objectives>,
-    past: Arc<Past>,
-}
-
-impl Services {
-    fn snapshots(&self) -> impl Fn() -> Snapshot + Send + Sync + Clone + 'static {
-        let (store, own) = (Arc::clone(&self.store), Arc::clone(&self.own));
-        move || match own.get() {
-            Some(own) => session::snapshot(&store, own),
-            None => session::bare_snapshot(&store),
-        }
-    }
-
-    async fn serve(&self, listen: &Listen) -> Result<Option<String>, Failure> {
-        let Listen::At(address) = *listen else { return Ok(None) };
-        let listener = serve::bind(address).await.map_err(|error| {
-            Failure::failed(
-                format!("cannot listen at {address}: {error}"),
-                "free the port, or choose another with --prometheus ADDR or --prometheus off",
-            )
-        })?;
-        let bound = listener.local_addr().unwrap_or(address);
-        let own = Arc::clone(&self.own);
-        let source = serve::Source {
-            snapshot: Arc::new(self.snapshots()),
-            ready: Arc::clone(&self.ready),
-            sheds: Arc::new(move || own.get().and_then(Own::sheds)),
-            slo: Some(self.control_source()),
-        };
-        let end = self.ended();
-        tokio::spawn(async move {
-            if let Err(error) = serve::serve(listener, source, end).await {
-                tracing::error!(%error, "the Prometheus endpoint stopped");
-            }
-        });
-        Ok(Some(format!("http://{bound}/metrics")))
-    }
-
-    fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
-        let mut ended = self.end.subscribe();
-        async move {
-            // An error means that the sender is gone, which is an end too.
-            let _ = ended.wait_for(|ended| *ended).await;
-        }
-    }
-
-    fn control_source(&self) -> control::server::Source {
-        let (slo, past) = (Arc::clone(&self.slo), Arc::clone(&self.past));
-        control::server::Source {
-            slo: Arc::new(move || slo.status(&Clock::read(), Clock::monotonic_now())),
-            suggest: Arc::new(move |options, form| past.answer(options, form)),
-        }
-    }
-
-    /// Opens the control socket. vigie goes on without one.
-    async fn control(&self, state_dir: &Path) {
-        let socket = match control::server::bind(state_dir).await {
-            Ok(socket) => socket,
-            Err(error) => {
-                tracing::warn!(%error, "no control socket: choose another folder with --state");
-                return;
-            }
-        };
-        let (source, end) = (self.control_source(), self.ended());
-        tokio::spawn(async move {
-            if let Err(error) = control::server::serve(socket, source, end).await {
-                tracing::error!(%error, "the control socket stopped");
-            }
-        });
     }
 }
 
@@ -393,26 +315,4 @@ fn show_table(
     let mut out = std::io::stdout().lock();
     // A terminal that went away is noticed by the signal that comes with it.
     let _ = writeln!(out, "{}", crate::report::table(&report, 100));
-}
-
-/// The signals that the daemon listens to.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| {
-                Failure::failed(format!("cannot listen to signals: {error}"), "please report this")
-            })
-        };
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hangup: listen(SignalKind::hangup())?,
-        })
-    }
 }
