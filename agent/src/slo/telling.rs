@@ -52,7 +52,7 @@ pub struct Telling(Mutex<Inner>);
 
 struct Inner {
     desk: Desk,
-    /// None once it is over.
+    /// None where nobody is to be told, and once it is over.
     senders: Option<Senders>,
     keep: Box<dyn Keep>,
 }
@@ -64,15 +64,14 @@ impl Telling {
         state: Option<&[u8]>,
         keep: Box<dyn Keep>,
     ) -> Result<Self, StartError> {
-        warn_of_secrets(receivers);
-        let senders = Senders::start(receivers, Policy::default())?;
+        let senders = senders(receivers)?;
         let restored = state.map(|state| Desk::restore(state, receivers)).transpose();
         let desk = restored.unwrap_or_else(|error| {
             tracing::warn!("{error}");
             None
         });
         let desk = desk.unwrap_or_else(|| Desk::new(receivers));
-        Ok(Self(Mutex::new(Inner { desk, senders: Some(senders), keep })))
+        Ok(Self(Mutex::new(Inner { desk, senders, keep })))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -103,11 +102,10 @@ impl Telling {
 
     /// Takes over other receivers. What the old ones were about to send is handed to the new.
     pub fn set_receivers(&self, receivers: &[Receiver]) -> Result<(), StartError> {
-        warn_of_secrets(receivers);
-        let senders = Senders::start(receivers, Policy::default())?;
+        let senders = senders(receivers)?;
         let mut inner = self.inner();
         inner.end(Duration::ZERO);
-        inner.senders = Some(senders);
+        inner.senders = senders;
         inner.desk.set_receivers(receivers);
         Ok(())
     }
@@ -139,11 +137,16 @@ impl Inner {
     }
 }
 
-/// A secret may be put in its place later, so it is no reason not to start.
-fn warn_of_secrets(receivers: &[Receiver]) {
+/// Their senders; none where there are no receivers, which is usual: no thread is made for them. A secret may be
+/// put in its place later, so it is no reason not to start.
+fn senders(receivers: &[Receiver]) -> Result<Option<Senders>, StartError> {
     for receiver in receivers {
         if let Err(error) = receiver.check_secrets() {
             tracing::warn!(receiver = receiver.name, "{error}");
         }
     }
+    if receivers.is_empty() {
+        return Ok(None);
+    }
+    Senders::start(receivers, Policy::default()).map(Some)
 }
