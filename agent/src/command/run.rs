@@ -26,7 +26,7 @@ use crate::own::Own;
 use crate::pipeline::TakeSpans;
 use crate::session::{self, Wishes};
 use crate::slo::past::Past;
-use crate::slo::telling::{self, KeepIn, Telling};
+use crate::slo::telling::Telling;
 use crate::slo::ticker::Ticker;
 use crate::slo::{self, Objectives};
 use crate::watch::{Reload, Watch};
@@ -161,9 +161,7 @@ async fn daemon(
     };
     let watch = session::start(&config, Arc::clone(&services.store), wishes)
         .map_err(|error| require::explain(&error))?;
-    let kept = services.slo.blobs().and_then(|blobs| blobs.get(telling::BLOB));
-    let keep = Box::new(KeepIn(Arc::clone(&services.slo)));
-    let telling = Telling::start(&receivers, kept.as_deref(), keep).map_err(|error| {
+    let telling = Telling::start(&receivers, Arc::clone(&services.slo)).map_err(|error| {
         Failure::failed(error, "look at the limits of processes, and at the certificates")
     })?;
     let telling = Arc::new(telling);

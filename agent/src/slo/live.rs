@@ -297,6 +297,15 @@ impl Objectives {
         })
     }
 
+    /// Gives `each` the SLOs with what was counted since the start, and the figures after the last tick.
+    pub fn each(&self, mut each: impl FnMut(&Slo, Totals, Option<Figures>)) {
+        let totals = self.counting().totals();
+        let evaluation = lock(&self.evaluation);
+        for (one, totals) in evaluation.slos.iter().zip(totals) {
+            each(one.evaluator.slo(), totals, one.evaluator.figures());
+        }
+    }
+
     /// What was counted since the start, with the names of the SLOs.
     pub fn totals(&self) -> Vec<(Arc<Slo>, Totals)> {
         let totals = self.counting().totals();

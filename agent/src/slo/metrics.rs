@@ -1,70 +1,75 @@
 //! The SLOs' figures among vigie's own: `vigie.slo.*`, and the same under the names of Sloth's recording
 //! rules, which many dashboards read.
 
+use vigie_slo::duration::short;
+use vigie_slo::figures::Figures;
 use vigie_slo::model::Slo;
+use vigie_slo::ratio::Ratio;
 use vigie_slo::rules;
 
 use super::live::Objectives;
-use super::status::{SloStatus, number};
+use super::status::{number, remaining};
 use super::telling::Telling;
-use crate::discover::host::Clock;
 use crate::metrics::own::{Number, OwnKind, OwnMetric, OwnPoint, Recorded, SelfMetrics};
 
 /// Adds them.
 pub fn own(slos: &Objectives, own: &mut SelfMetrics) {
-    for (slo, totals) in slos.totals() {
+    if let Some(status) = slos.store_status() {
+        state(&status, own);
+    }
+    slos.each(|slo, totals, figures| {
         let counts = totals.counts;
-        let known = counts.good.saturating_add(counts.bad);
         for (metric, value) in [
-            (EVENTS, known),
+            (EVENTS, counts.good.saturating_add(counts.bad)),
             (BAD_EVENTS, counts.bad),
             (UNOBSERVED_EVENTS, counts.unobserved),
             (LATE_EVENTS, totals.late),
         ] {
             own.set_by(metric, "slo", slo.name.clone(), value);
         }
-    }
-    if let Some(status) = slos.store_status() {
-        state(&status, own);
-    }
-    let status = slos.status(&Clock::read(), Clock::monotonic_now());
-    for (status, (slo, _)) in status.slos.iter().zip(slos.totals()) {
-        figures(status, own);
-        if slo.name == status.name {
-            sloth(&slo, status, own);
+        own.set_by(OBJECTIVE, "slo", slo.name.clone(), real(slo.target));
+        if let Some(figures) = figures {
+            self::figures(slo, &figures, own);
+            sloth(slo, &figures, own);
         }
-    }
+    });
 }
 
 /// Sloth's names and labels, as `vigie slo rules` has them.
-fn sloth(slo: &Slo, status: &SloStatus, own: &mut SelfMetrics) {
+fn sloth(slo: &Slo, figures: &Figures, own: &mut SelfMetrics) {
     let labels = [
         ("sloth_id", rules::id(slo)),
         ("sloth_service", slo.service.clone()),
         ("sloth_slo", slo.name.clone()),
     ];
-    let budget = number(slo.error_budget()).unwrap_or_default();
+    let budget = slo.error_budget();
     let mut record = |name: &str, window: Option<&str>, value: f64| {
         let window = window.map(|window| ("sloth_window", window.to_owned()));
         let labels = labels.iter().cloned().chain(window).collect();
         own.record(Recorded { name: name.to_owned(), labels, value });
     };
-    for (window, burn) in &status.burn {
-        if let Some(burn) = burn {
-            let name = format!("slo:sli_error:ratio_rate{window}");
-            record(&name, Some(window), burn * budget);
+    for (length_s, burn) in &figures.burn {
+        let error = burn.and_then(|burn| burn.checked_mul(budget));
+        if let Some(error) = error {
+            let window = short(*length_s);
+            record(&format!("slo:sli_error:ratio_rate{window}"), Some(&window), real(error));
         }
     }
-    record("slo:objective:ratio", None, status.objective);
-    record("slo:error_budget:ratio", None, budget);
+    record("slo:objective:ratio", None, real(slo.target));
+    record("slo:error_budget:ratio", None, real(budget));
     record("slo:time_period:days", None, slo.window.nominal_s() as f64 / 86_400.0);
-    let shortest = slo.windows_s().first().copied().map(vigie_slo::duration::short);
-    if let Some(Some(burn)) = shortest.and_then(|window| status.burn.get(&window)) {
-        record("slo:current_burn_rate:ratio", None, *burn);
+    if let Some((_, Some(burn))) = figures.burn.first() {
+        record("slo:current_burn_rate:ratio", None, real(*burn));
     }
-    record("slo:period_burn_rate:ratio", None, 1.0 - status.budget_remaining);
-    record("slo:period_error_budget_remaining:ratio", None, status.budget_remaining);
+    if let Some(spent) = figures.spent {
+        record("slo:period_burn_rate:ratio", None, real(spent));
+    }
+    record("slo:period_error_budget_remaining:ratio", None, remaining(figures));
     record("sloth_slo_info", None, 1.0);
+}
+
+fn real(ratio: Ratio) -> f64 {
+    number(ratio).unwrap_or_default()
 }
 
 /// Adds what has become of alerts, per receiver.
@@ -107,39 +112,25 @@ fn state(status: &vigie_slo_store::Status, own: &mut SelfMetrics) {
     own.set(STATE_ASIDE, status.put_aside);
 }
 
-fn figures(status: &SloStatus, own: &mut SelfMetrics) {
-    let mut gauge = |metric, value: f64| own.set_by(metric, "slo", status.name.clone(), value);
-    gauge(OBJECTIVE, status.objective);
-    gauge(BUDGET, status.budget_remaining);
-    gauge(COVERAGE, status.coverage);
-    gauge(NO_DATA, f64::from(u8::from(status.no_data)));
-    for (window, burn) in &status.burn {
-        let Some(burn) = burn else { continue };
-        own.push(with(status, BURN, "window", window.clone(), (*burn).into()));
+fn figures(slo: &Slo, figures: &Figures, own: &mut SelfMetrics) {
+    let mut point = |metric, labels: &[(&'static str, &str)], value: Number| {
+        let labels = labels.iter().map(|(key, text)| (*key, (*text).to_owned().into()));
+        let attributes = [("slo", slo.name.clone().into())].into_iter().chain(labels).collect();
+        own.push(OwnPoint { metric, attributes, value });
+    };
+    point(BUDGET, &[], remaining(figures).into());
+    point(COVERAGE, &[], real(figures.coverage).into());
+    point(NO_DATA, &[], u64::from(figures.no_data).into());
+    for (length_s, burn) in &figures.burn {
+        if let Some(burn) = burn {
+            point(BURN, &[("window", &short(*length_s))], real(*burn).into());
+        }
     }
-    for (alert, severity) in &status.defined {
-        own.push(OwnPoint {
-            metric: FIRING,
-            attributes: vec![
-                ("slo", status.name.clone().into()),
-                ("alert", alert.clone().into()),
-                ("severity", severity.clone().into()),
-            ],
-            value: u64::from(status.firing.contains(alert)).into(),
-        });
+    for (index, alert) in slo.alerts.iter().enumerate() {
+        let labels = [("alert", alert.name.as_str()), ("severity", alert.severity.word())];
+        point(FIRING, &labels, u64::from(figures.firing.contains(&index)).into());
     }
-    own.push(with(status, ZONE, "zone", status.zone.clone(), 1_u64.into()));
-}
-
-fn with(
-    status: &SloStatus,
-    metric: OwnMetric,
-    key: &'static str,
-    attribute: String,
-    value: Number,
-) -> OwnPoint {
-    let attributes = vec![("slo", status.name.clone().into()), (key, attribute.into())];
-    OwnPoint { metric, attributes, value }
+    point(ZONE, &[("zone", figures.zone.word())], 1_u64.into());
 }
 
 const EVENTS: OwnMetric = OwnMetric {

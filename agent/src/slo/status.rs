@@ -53,8 +53,6 @@ pub struct SloStatus {
     pub burn: BTreeMap<String, Option<f64>>,
     /// Zone of the policy: `ship`, `careful`, `freeze`, `exhausted`.
     pub zone: String,
-    /// All alerts, by name and severity.
-    pub defined: Vec<(String, String)>,
     /// Names of the alerts that fire.
     pub firing: Vec<String>,
     /// The same with details.
@@ -182,11 +180,6 @@ impl SloStatus {
             budget_remaining: 1.0,
             burn: slo.windows_s().into_iter().map(|length| (short(length), None)).collect(),
             zone: vigie_slo::zone::Zone::Ship.word().to_owned(),
-            defined: slo
-                .alerts
-                .iter()
-                .map(|alert| (alert.name.clone(), alert.severity.word().to_owned()))
-                .collect(),
             firing: Vec::new(),
             alerts: Vec::new(),
             no_data: false,

@@ -25,27 +25,8 @@ pub struct Firing {
     pub notice: Notice,
 }
 
-/// Where the desk's state is kept, so that nothing is told twice or not at all over a restart.
-pub trait Keep: Send {
-    /// Keeps it. A failure is the keeper's to tell.
-    fn keep(&mut self, state: Vec<u8>);
-}
-
 /// Name of the desk's state in the folder of SLOs.
-pub const BLOB: &str = "alert-desk";
-
-/// Keeps it in the folder of SLOs.
-#[derive(Debug)]
-pub struct KeepIn(pub Arc<Objectives>);
-
-impl Keep for KeepIn {
-    fn keep(&mut self, state: Vec<u8>) {
-        let Some(blobs) = self.0.blobs() else { return };
-        if let Err(error) = blobs.put(BLOB, state) {
-            tracing::error!("what was told of alerts is not kept: {error}");
-        }
-    }
-}
+const BLOB: &str = "alert-desk";
 
 /// The desk with its senders.
 pub struct Telling(Mutex<Inner>);
@@ -54,24 +35,22 @@ struct Inner {
     desk: Desk,
     /// None where nobody is to be told, and once it is over.
     senders: Option<Senders>,
-    keep: Box<dyn Keep>,
+    /// In whose folder the state is kept, so that nothing is told twice or not at all over a restart.
+    slos: Arc<Objectives>,
 }
 
 impl Telling {
-    /// Starts the senders. `state` is what was kept last.
-    pub fn start(
-        receivers: &[Receiver],
-        state: Option<&[u8]>,
-        keep: Box<dyn Keep>,
-    ) -> Result<Self, StartError> {
+    /// Starts the senders, and goes on with what was kept last.
+    pub fn start(receivers: &[Receiver], slos: Arc<Objectives>) -> Result<Self, StartError> {
         let senders = senders(receivers)?;
-        let restored = state.map(|state| Desk::restore(state, receivers)).transpose();
+        let state = slos.blobs().and_then(|blobs| blobs.get(BLOB));
+        let restored = state.map(|state| Desk::restore(&state, receivers)).transpose();
         let desk = restored.unwrap_or_else(|error| {
             tracing::warn!("{error}");
             None
         });
         let desk = desk.unwrap_or_else(|| Desk::new(receivers));
-        Ok(Self(Mutex::new(Inner { desk, senders, keep })))
+        Ok(Self(Mutex::new(Inner { desk, senders, slos })))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -81,7 +60,7 @@ impl Telling {
     /// All that fires at `now`, in seconds since 1970.
     pub fn tick(&self, now: i64, firing: &[Firing]) {
         let mut inner = self.inner();
-        let Inner { desk, senders: Some(senders), keep } = &mut *inner else { return };
+        let Inner { desk, senders: Some(senders), slos } = &mut *inner else { return };
         for report in senders.reports() {
             desk.report(&report);
         }
@@ -94,9 +73,7 @@ impl Telling {
             })
             .collect();
         desk.tick(now, &firing);
-        if let Some(state) = desk.unsaved() {
-            keep.keep(state);
-        }
+        keep(desk, slos);
         senders.hand(&desk.orders(now));
     }
 
@@ -121,10 +98,16 @@ impl Telling {
     pub fn close(&self) {
         let mut inner = self.inner();
         inner.end(LAST_TRIES);
-        let Inner { desk, keep, .. } = &mut *inner;
-        if let Some(state) = desk.unsaved() {
-            keep.keep(state);
-        }
+        let Inner { desk, slos, .. } = &mut *inner;
+        keep(desk, slos);
+    }
+}
+
+/// Keeps the desk's state if it has changed.
+fn keep(desk: &mut Desk, slos: &Objectives) {
+    let (Some(state), Some(blobs)) = (desk.unsaved(), slos.blobs()) else { return };
+    if let Err(error) = blobs.put(BLOB, state) {
+        tracing::error!("what was told of alerts is not kept: {error}");
     }
 }
 

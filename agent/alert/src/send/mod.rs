@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 
 pub use client::ClientError;
 pub use figures::{DropReason, Failure, Figures};
+pub use post::retry_after;
 
 use crate::desk::{Order, Report};
 use crate::notice::State;

@@ -188,7 +188,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 /// `Retry-After`: seconds or a date (RFC 9110, section 10.2.3).
-fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
+pub fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }

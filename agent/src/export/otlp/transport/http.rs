@@ -1,7 +1,7 @@
 //! OTLP over HTTP with binary protobuf (OTLP specification, "OTLP/HTTP").
 
 use std::io::Write as _;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use flate2::write::GzEncoder;
@@ -11,6 +11,8 @@ use http_body_util::{BodyExt, Collected, Full, Limited};
 use prost::Message as _;
 
 use super::{ExportResponse, HttpClient, MAX_ANSWER, Outcome, innermost};
+use vigie_alert::send::retry_after;
+
 use crate::export::otlp::VERSION;
 use crate::export::otlp::settings::{Compression, SignalSettings};
 
@@ -92,17 +94,10 @@ where
     }
 }
 
-/// `Retry-After`: seconds or a date (RFC 9110, section 10.2.3).
-fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text.trim()).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
